@@ -1,0 +1,64 @@
+//! From a camera's frame to an encoded video frame.
+
+use crate::frame::DropReason;
+use std::sync::Arc;
+
+/// One encoded frame of a video. H.264 comes as length-prefixed NAL units (4 bytes, as in an `avc1` track), with the
+/// parameter sets in front of every key frame; MJPEG as the JPEG itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub data: Vec<u8>,
+    /// A key frame: decoding can start here.
+    pub sync: bool,
+}
+
+/// What an mp4 track needs to know of the encoder to describe its samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SampleFormat {
+    /// Parameter sets without start codes.
+    H264 { sps: Vec<u8>, pps: Vec<u8> },
+    /// JPEG pictures.
+    Mjpeg,
+}
+
+/// A run of consecutive frames of one stream that starts with a key frame: the unit that is written, acknowledged and,
+/// after an encoder's failure, made again.
+#[derive(Clone, Debug)]
+pub struct Fragment {
+    /// Index in the episode of the first sample.
+    pub first_frame: u64,
+    pub samples: Vec<Sample>,
+    pub format: Arc<SampleFormat>,
+    /// Frames that could not be decoded, by index: the picture before stands in.
+    pub substituted: Vec<(u64, DropReason)>,
+    /// Pixel statistics of the sampled frames of this run.
+    pub pixels: PixelHistogram,
+}
+
+/// How often each 8-bit value of red, green and blue was seen in sampled pictures: everything that LeRobot's image
+/// statistics are made of, and small enough to travel with a fragment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PixelHistogram {
+    /// Pictures sampled.
+    pub pictures: u64,
+    /// Counts by channel (red, green, blue) and value.
+    pub counts: Box<[[u64; 256]; 3]>,
+}
+
+impl Default for PixelHistogram {
+    fn default() -> PixelHistogram {
+        PixelHistogram { pictures: 0, counts: Box::new([[0; 256]; 3]) }
+    }
+}
+
+impl PixelHistogram {
+    /// Adds another histogram.
+    pub fn merge(&mut self, other: &PixelHistogram) {
+        self.pictures += other.pictures;
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts.iter()) {
+            for (a, b) in mine.iter_mut().zip(theirs) {
+                *a += b;
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The configuration file `lab.toml`.
+
+pub mod schema;

@@ -1,0 +1,1 @@
+//! LeRobot data sets, format v3.0, on disk.

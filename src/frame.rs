@@ -1,0 +1,100 @@
+//! A picture on its way from a camera to a video, and why one may not arrive.
+
+use crate::budget::Credit;
+use crate::clock::Stamp;
+use serde::{Deserialize, Serialize};
+
+/// Index of a camera in the configuration's order.
+pub type CameraIndex = usize;
+
+/// How a frame's bytes are to be read. Names are V4L2's fourcc codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PixelFormat {
+    /// One JPEG picture a frame (`MJPG`).
+    Mjpg,
+    /// Packed 4:2:2, two bytes a pixel (`YUYV`), BT.601 limited range.
+    Yuyv,
+}
+
+impl PixelFormat {
+    /// The four characters of V4L2.
+    pub fn fourcc(self) -> [u8; 4] {
+        match self {
+            PixelFormat::Mjpg => *b"MJPG",
+            PixelFormat::Yuyv => *b"YUYV",
+        }
+    }
+
+    /// The format of a fourcc, if the recorder can read it.
+    pub fn from_fourcc(fourcc: &[u8]) -> Option<PixelFormat> {
+        match fourcc {
+            b"MJPG" | b"JPEG" => Some(PixelFormat::Mjpg),
+            b"YUYV" => Some(PixelFormat::Yuyv),
+            _ => None,
+        }
+    }
+}
+
+/// One picture as the camera gave it. Shared as `Arc<Frame>`; the last drop returns its memory credit.
+#[derive(Debug)]
+pub struct Frame {
+    pub camera: CameraIndex,
+    /// The driver's sequence number: a gap means that the camera or the driver lost a picture.
+    pub sequence: u64,
+    /// When the picture was taken, by the driver's clock.
+    pub captured: Stamp,
+    /// When it reached the recorder.
+    pub arrived: Stamp,
+    pub format: PixelFormat,
+    pub width: u32,
+    pub height: u32,
+    pub data: Vec<u8>,
+    /// A frame without a credit does not exist.
+    pub credit: Credit,
+}
+
+/// Why a captured frame is not in the video. Bounded: it is a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// The camera holds its number of frames, encoders being behind.
+    NoCreditFrames,
+    /// All cameras together hold the memory budget.
+    NoCreditBytes,
+    /// Not a picture: the JPEG is broken or cut off.
+    Corrupt,
+    /// A picture of another size than the camera promised.
+    WrongSize,
+    /// A newer frame was there before the tick: the camera is faster than the data set's rate.
+    Superseded,
+    /// Its place in the grid had passed when it arrived.
+    Late,
+    /// No encoder took it any more: encoding failed for good.
+    EncoderFailed,
+}
+
+impl DropReason {
+    /// Every reason, for metrics that exist from the start.
+    pub const ALL: [DropReason; 7] = [
+        DropReason::NoCreditFrames,
+        DropReason::NoCreditBytes,
+        DropReason::Corrupt,
+        DropReason::WrongSize,
+        DropReason::Superseded,
+        DropReason::Late,
+        DropReason::EncoderFailed,
+    ];
+
+    /// The label's value, and the name in summaries.
+    pub fn name(self) -> &'static str {
+        match self {
+            DropReason::NoCreditFrames => "no_credit_frames",
+            DropReason::NoCreditBytes => "no_credit_bytes",
+            DropReason::Corrupt => "corrupt",
+            DropReason::WrongSize => "wrong_size",
+            DropReason::Superseded => "superseded",
+            DropReason::Late => "late",
+            DropReason::EncoderFailed => "encoder_failed",
+        }
+    }
+}

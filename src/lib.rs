@@ -3,6 +3,7 @@
 #[cfg(panic = "abort")]
 compile_error!("supervision needs unwinding: build without panic = \"abort\"");
 
+pub mod align;
 pub mod arm;
 pub mod budget;
 pub mod camera;
@@ -10,4 +11,6 @@ pub mod clock;
 pub mod codec;
 pub mod config;
 pub mod dataset;
+pub mod episode;
 pub mod frame;
+pub mod restart;

@@ -158,10 +158,7 @@ impl Decoder {
             return Err(JpegError::Unsupported { found: format!("the colour space {:?}", header.colorspace) });
         }
         let subsampling = header.subsamp;
-        if !matches!(
-            subsampling,
-            Subsamp::Gray | Subsamp::None | Subsamp::Sub2x1 | Subsamp::Sub1x2 | Subsamp::Sub2x2
-        ) {
+        if !matches!(subsampling, Subsamp::Gray | Subsamp::None | Subsamp::Sub2x1 | Subsamp::Sub1x2 | Subsamp::Sub2x2) {
             return Err(JpegError::Unsupported { found: format!("the sampling {subsampling:?}") });
         }
         if (header.width, header.height) != (width, height) {

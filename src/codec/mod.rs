@@ -17,13 +17,17 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// The CPU has no encoder for this codec.
-    #[error("codec {codec:?} needs NVIDIA's hardware encoder (NVENC): set dataset.encoder.codec = \"h264\" to encode on the CPU")]
+    #[error(
+        "codec {codec:?} needs NVIDIA's hardware encoder (NVENC): set dataset.encoder.codec = \"h264\" to encode on the CPU"
+    )]
     NeedsNvenc { codec: Codec },
     /// A size or rate outside of what the encoder takes.
     #[error("{what} is {found}, expected {expected}: change the camera's configuration")]
     Parameter { what: &'static str, found: String, expected: &'static str },
     /// `copy` stores JPEGs, and the camera gives raw pixels.
-    #[error("codec \"copy\" stores the camera's JPEGs, but this camera delivers YUYV: set its fourcc = \"MJPG\", or codec = \"h264\"")]
+    #[error(
+        "codec \"copy\" stores the camera's JPEGs, but this camera delivers YUYV: set its fourcc = \"MJPG\", or codec = \"h264\""
+    )]
     CopyNeedsJpeg,
     /// The encoder or decoder library failed.
     #[error("{library} failed at frame {index} of the stream: {words}; the stream must be opened anew")]

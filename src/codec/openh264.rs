@@ -28,7 +28,7 @@ pub struct Encoder {
 impl Encoder {
     /// Opens an encoder and encodes one grey picture: what opens has encoded.
     pub fn open(width: u32, height: u32, fps: u32, quality: u32, range: ColorRange) -> Result<Encoder, CodecError> {
-        let even = |n: u32| n % 2 == 0 && n >= 16;
+        let even = |n: u32| n.is_multiple_of(2) && n >= 16;
         if !even(width) || !even(height) || width.max(height) > 3840 || width.min(height) > 2160 {
             return Err(CodecError::Parameter {
                 what: "the picture's size",
@@ -37,7 +37,11 @@ impl Encoder {
             });
         }
         if fps == 0 {
-            return Err(CodecError::Parameter { what: "the rate", found: "0".into(), expected: "at least 1 frame a second" });
+            return Err(CodecError::Parameter {
+                what: "the rate",
+                found: "0".into(),
+                expected: "at least 1 frame a second",
+            });
         }
         let qp = quality.clamp(MIN_QP, MAX_QP);
         if qp != quality {
@@ -60,8 +64,8 @@ impl Encoder {
             .sps_pps_strategy(SpsPpsStrategy::ConstantId)
             .num_threads(1)
             .vui(VuiConfig::bt601().full_range(range == ColorRange::Full));
-        let library =
-            Library::with_api_config(OpenH264API::from_source(), config).map_err(|error| failed(0, error.to_string()))?;
+        let library = Library::with_api_config(OpenH264API::from_source(), config)
+            .map_err(|error| failed(0, error.to_string()))?;
         let format = Arc::new(SampleFormat::H264 { sps: Vec::new(), pps: Vec::new() });
         let mut encoder = Encoder { library, format, fps };
         let first = encoder.encode(&I420::grey(width, height, range), 0, true)?;

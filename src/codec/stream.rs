@@ -58,7 +58,7 @@ pub struct VideoStream {
 #[derive(Debug)]
 enum Sink {
     H264 {
-        encoder: openh264::Encoder,
+        encoder: Box<openh264::Encoder>,
         /// Frames until a key frame is due.
         until_key: u32,
     },
@@ -79,7 +79,7 @@ impl VideoStream {
         }
         let (sink, range) = match codec {
             Codec::H264 => {
-                let encoder = openh264::Encoder::open(width, height, fps, quality, color_range)?;
+                let encoder = Box::new(openh264::Encoder::open(width, height, fps, quality, color_range)?);
                 (Sink::H264 { encoder, until_key: 0 }, color_range)
             }
             Codec::Copy => {
@@ -182,7 +182,8 @@ fn unpack(frame: &Frame, picture: &mut I420) -> Result<(), DropReason> {
 /// A mid-grey JPEG in 4:2:2, the sampling of most cameras.
 fn grey_jpeg(width: u32, height: u32) -> Result<Vec<u8>, CodecError> {
     let (width, height) = (width as usize, height as usize);
-    let image = YuvImage { pixels: &vec![128; width * height * 2][..], width, align: 1, height, subsamp: Subsamp::Sub2x1 };
+    let image =
+        YuvImage { pixels: &vec![128; width * height * 2][..], width, align: 1, height, subsamp: Subsamp::Sub2x1 };
     let jpeg = turbojpeg::compress_yuv(image, 90).map_err(|error| turbojpeg_failed(error.to_string()))?;
     Ok(jpeg.to_vec())
 }
@@ -206,9 +207,16 @@ mod tests {
 
     #[test]
     fn statistics_sample_at_least_as_often_as_lerobot() {
-        for (frames, lerobot, stride) in
-            [(0, 0, 1), (1, 1, 1), (60, 60, 1), (100, 100, 1), (150, 100, 1), (250, 100, 2), (600, 121, 4), (30_000, 2_279, 13)]
-        {
+        for (frames, lerobot, stride) in [
+            (0, 0, 1),
+            (1, 1, 1),
+            (60, 60, 1),
+            (100, 100, 1),
+            (150, 100, 1),
+            (250, 100, 2),
+            (600, 121, 4),
+            (30_000, 2_279, 13),
+        ] {
             assert_eq!(stats_stride(frames), stride, "{frames} frames");
             assert!(frames.div_ceil(stride) >= lerobot, "{frames} frames");
         }

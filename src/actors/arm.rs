@@ -232,6 +232,9 @@ fn lead_until_stopped(
         let read = failed.map_or_else(|| Ok(latest.values.clone()), Err);
         let _ = actions.try_send(Action { tick: tick.number, read });
         duration.record(start.elapsed().as_secs_f64());
+        for fault in leader.take_faults() {
+            count("leader", &fault);
+        }
         drop(hold);
     }
     Ok(())
@@ -284,6 +287,7 @@ fn follow_until_stopped(
             }
         }
         duration.record(start.elapsed().as_secs_f64());
+        errors.extend(robot.take_faults().iter().map(|fault| count("follower", fault)));
         // Before the leader's first word there is no action, and no row can be made.
         if let Some(action) = &action {
             let (state, action) = (state.values.clone(), action.clone());

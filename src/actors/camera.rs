@@ -96,7 +96,11 @@ fn capture(
     let CameraArguments { index, name, config, clock, .. } = arguments;
     let mut camera = camera::open(name, config, clock, Rank(*index as u32))?;
     let mode = camera.mode().clone();
-    let mut delivered = false;
+    // Simulated time starts only when every camera has joined it, so there the first picture cannot be waited for.
+    let mut delivered = clock.is_simulated();
+    if delivered {
+        announce(arguments, myself, &mode);
+    }
     let mut last = clock.now();
     let interval = ::metrics::histogram!(metrics::CAPTURE_INTERVAL, "camera" => name.clone());
     let newest = ::metrics::gauge!(metrics::LAST_FRAME, "camera" => name.clone());
@@ -122,14 +126,18 @@ fn capture(
         let message = frame(arguments, &mode, &picture, arrived);
         if !delivered {
             delivered = true;
-            let _ = myself.cast(CameraMessage::Delivering(mode.clone()));
-            let _ = arguments.recorder.cast(RecorderMessage::CameraReady { camera: *index, mode: mode.clone() });
+            announce(arguments, myself, &mode);
         }
         if arguments.coordinator.cast(message).is_err() {
             return Ok(());
         }
     }
     Ok(())
+}
+
+fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode: &Mode) {
+    let _ = myself.cast(CameraMessage::Delivering(mode.clone()));
+    let _ = arguments.recorder.cast(RecorderMessage::CameraReady { camera: arguments.index, mode: mode.clone() });
 }
 
 /// The picture as a frame with its credit, or why it is none.

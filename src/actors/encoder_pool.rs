@@ -19,6 +19,7 @@ use crate::frame::{CameraIndex, DropReason, Frame};
 use crate::metrics;
 use crate::restart::{Decision, Policy, Restarts};
 use crate::spill::Spill;
+use crate::status::SharedStatus;
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::{BTreeMap, VecDeque};
@@ -71,6 +72,7 @@ pub struct PoolArguments {
     pub open: OpenEncoder,
     pub writer: ActorRef<WriterMessage>,
     pub clock: Arc<dyn Clock>,
+    pub status: SharedStatus,
 }
 
 /// The actor; see [`PoolMessage`].
@@ -436,5 +438,10 @@ impl PoolState {
             .sum();
         let camera = self.arguments.cameras[id.camera].name.clone();
         ::metrics::gauge!(metrics::QUEUE_FRAMES, "camera" => camera).set(waiting as f64);
+        self.arguments.status.send_modify(|s| {
+            if let Some(shown) = s.cameras.get_mut(id.camera) {
+                shown.queue = waiting;
+            }
+        });
     }
 }

@@ -50,6 +50,22 @@ pub trait Teleop: Send {
     fn shutdown(&mut self) -> Vec<ArmError>;
 }
 
+/// The features of the configuration's robot, in order; empty without one.
+pub fn features(kind: schema::RobotKind) -> Vec<String> {
+    match kind {
+        schema::RobotKind::None => Vec::new(),
+        schema::RobotKind::So101Follower => so101::features(),
+    }
+}
+
+/// The data set's `robot_type`, LeRobot's name.
+pub fn robot_type(kind: schema::RobotKind) -> Option<&'static str> {
+    match kind {
+        schema::RobotKind::None => None,
+        schema::RobotKind::So101Follower => Some("so_follower"),
+    }
+}
+
 /// Connects the robot of the configuration; none for `type = "none"`. Blocks for the handshake, about 50 ms, and up to
 /// some seconds where motors do not answer. Call it again after an error with [`ArmError::is_fatal`].
 pub fn open_robot(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Option<Box<dyn Robot>>, ArmError> {

@@ -55,7 +55,7 @@ const GRIPPER_LIMITS: [(Register, i32); 3] =
 const PHASE_MULTI_TURN: i32 = 0x10;
 
 /// The feature names of an arm, follower or leader.
-fn features() -> Vec<String> {
+pub fn features() -> Vec<String> {
     MOTORS.iter().map(|(name, _)| format!("{name}.pos")).collect()
 }
 

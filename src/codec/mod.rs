@@ -3,6 +3,7 @@
 //! [`stream::VideoStream`] is the whole way for one camera in one episode: [`jpeg`] or YUYV to planes ([`yuv`]),
 //! then [`openh264`] or, with `codec = "copy"`, the camera's JPEGs as they are. [`fragment`] groups the result.
 
+pub mod backend;
 pub mod fragment;
 pub mod jpeg;
 pub mod openh264;

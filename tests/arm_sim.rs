@@ -207,6 +207,17 @@ fn a_goal_that_is_no_position_does_not_cost_the_others_theirs() {
 }
 
 #[test]
-fn all_motors_are_named() {
-    assert_eq!(MOTORS.map(|(_, id)| id), IDS);
+fn after_a_pause_the_leader_is_approached_anew() {
+    with_arm(golden_robot, |_, mut follower, wait| {
+        let present = follower.observe(Instant::now()).unwrap();
+        assert_eq!(follower.send(&present, Instant::now()).unwrap(), present);
+        let far: Vec<f32> = present.iter().map(|value| value + 40.0).collect();
+        wait(33);
+        assert_eq!(follower.send(&far, Instant::now()).unwrap(), far, "caught up once, it follows at once");
+        wait(3000);
+        let sent = follower.send(&present, Instant::now()).unwrap();
+        for (sent, far) in sent.iter().zip(&far) {
+            assert!((far - sent - 9.0).abs() < 1e-3, "a tenth of a second's way: {sent} from {far}");
+        }
+    });
 }

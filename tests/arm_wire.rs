@@ -53,6 +53,38 @@ fn simulated() -> (Arc<dyn Clock>, SimulatedClock) {
     (Arc::new(clock.clone()), clock)
 }
 
+/// LeRobot's own requests get from the simulated bus the replies that it got, byte for byte; only where the arm stands
+/// is another matter.
+#[test]
+fn the_simulated_bus_answers_lerobot() {
+    for (file, kind) in [("lerobot061_follower.trace", SimKind::Follower), ("lerobot061_leader.trace", SimKind::Leader)]
+    {
+        let (clock, _) = simulated();
+        let bus = fresh_bus(kind, &clock);
+        let mut port =
+            serialport::new(bus.path(), 1_000_000).timeout(std::time::Duration::from_secs(2)).open().unwrap();
+        let mut replies = trace(file, "<").into_iter();
+        for request in trace(file, ">") {
+            port.write_all(&request).unwrap();
+            if request[4] == 0x83 {
+                continue;
+            }
+            let expected = replies.next().unwrap();
+            let mut reply = vec![0; expected.len()];
+            port.read_exact(&mut reply).unwrap();
+            if request[4] == 0x82 {
+                for (reply, expected) in reply.chunks(8).zip(expected.chunks(8)) {
+                    assert_eq!(reply[..5], expected[..5], "{file}: {request:02X?}");
+                    assert!(reply[2..].iter().fold(0u8, |sum, b| sum.wrapping_add(*b)) == 0xFF, "{reply:02X?}");
+                }
+            } else {
+                assert_eq!(reply, expected, "{file}: {request:02X?}");
+            }
+        }
+        assert_eq!(replies.count(), 0);
+    }
+}
+
 /// The deliberate differences from LeRobot, each with its reason:
 /// 1. torque-off and unlocking come before the calibration is written, not after it: a locked EEPROM does not keep it;
 /// 2. the calibration that was written is read back at once: LeRobot's script asked for it only after torque was on;

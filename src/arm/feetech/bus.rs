@@ -270,7 +270,8 @@ impl Bus {
         self.suspicious_until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn motor(&self, id: u8) -> Motor {
+    /// The motor of an id, for messages.
+    pub fn motor(&self, id: u8) -> Motor {
         self.motors.iter().copied().find(|m| m.id == id).unwrap_or(Motor { id, name: "unknown" })
     }
 

@@ -2,7 +2,7 @@
 
 use recorder::arm::feetech::registers as reg;
 use recorder::arm::sim::{SimBus, SimKind};
-use recorder::arm::so101::{Follower, MOTORS};
+use recorder::arm::so101::Follower;
 use recorder::arm::{Robot, open_robot, open_teleop};
 use recorder::clock::{Clock, Rank, SimulatedClock, Stamp, SystemClock};
 use recorder::config::schema;

@@ -184,7 +184,7 @@ impl Arm {
         for (id, register, written) in self.calibration_registers(Order::Read) {
             let read = self.read(id, register)?;
             if read != written {
-                let (port, motor) = (self.bus.path().into(), self.joints[usize::from(id) - 1].motor);
+                let (port, motor) = (self.bus.path().into(), self.bus.motor(id));
                 return Err(ArmError::NotKept { port, motor, register: register.name, written, read });
             }
         }

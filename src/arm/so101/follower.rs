@@ -13,7 +13,7 @@ use std::time::Instant;
 /// Fastest approach to the first action, in normalised units a second.
 pub const RAMP_SPEED: f64 = 90.0;
 /// After this long without a command the next ones are approached like the first.
-const RESUME_GAP_NS: u64 = 500_000_000;
+const RESUME_GAP_NS: u64 = 2_000_000_000;
 /// The longest time between two commands that the ramp makes good for in one step.
 const LONGEST_RAMP_STEP_NS: u64 = 100_000_000;
 

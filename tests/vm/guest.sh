@@ -1,9 +1,8 @@
 #!/bin/bash
 # The part of run.sh inside the virtual machine: plugs the devices in, records, and leaves everything in the box.
 #
-#   guest.sh RECORDER RECORD_TOML SERVO_SIM     in the box, which holds fakeusb, the clips and the calibrations
+#   guest.sh     in the box, where run.sh has put all that is needed
 set -euo pipefail
-recorder=$1 config=$2 servo_sim=$3
 
 ./fakeusb -c /tmp/control -p pictures.txt \
   cam:front,320x240=front.mjpeg cam:wrist,fps=20,320x240=wrist.mjpeg \
@@ -22,14 +21,14 @@ for device in "${devices[@]}"; do
   [ -e "$device" ] || { echo "guest: $device did not appear in 30 s" >&2; exit 1; }
 done
 udevadm settle
-python3 "$servo_sim" calibration servos.txt /tmp/follower /tmp/leader 2>servos.log &
+python3 servo_sim.py calibration servos.txt /tmp/follower /tmp/leader 2>servos.log &
 servos=$!
 
 echo "guest: check"
-"$recorder" check --config "$config"
+./recorder check --config record.toml
 
 echo "guest: check refuses a size that the camera does not have, and says which it has"
-if "$recorder" check --config "$config" --robot.cameras.front.width=1920 >refused.log 2>&1; then
+if ./recorder check --config record.toml --robot.cameras.front.width=1920 >refused.log 2>&1; then
   echo "guest: it was not refused" >&2
   exit 1
 fi
@@ -37,9 +36,9 @@ cat refused.log
 grep -q 320x240 refused.log
 
 echo "guest: recording with codec = copy"
-"$recorder" --config "$config"
+./recorder --config record.toml
 echo "guest: recording with codec = h264"
-"$recorder" --config "$config" --dataset.root=h264 --dataset.num_episodes=2 --dataset.encoder.codec=h264
+./recorder --config record.toml --dataset.root=h264 --dataset.num_episodes=2 --dataset.encoder.codec=h264
 
 kill -0 $servos || { cat servos.log >&2; exit 1; }
 kill $servos

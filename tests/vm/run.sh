@@ -6,7 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
-recorder=$(realpath "$target/release/recorder")
 here=$(realpath tests/vm)
 python=${RECORDER_PYTHON:-$(scripts/venv.sh)}
 
@@ -14,6 +13,9 @@ rm -rf "$target/vm"
 mkdir -p "$target/vm"
 box=$(realpath "$target/vm")
 
+# The box is all that the virtual machine surely sees of this machine: it has a /tmp of its own.
+cp "$target/release/recorder" "$box/recorder"
+cp -r "$here/calibration" "$here/guest.sh" "$here/record.toml" "$here/servo_sim.py" "$box/"
 cc -O2 -Wall -static -o "$box/fakeusb" "$here/fakeusb.c"
 clip() { # NAME FILTER
   ffmpeg -v error -f lavfi -i "testsrc2=size=320x240:rate=30,$2" -frames:v 47 -c:v mjpeg -q:v 4 -pix_fmt yuvj422p \
@@ -21,9 +23,8 @@ clip() { # NAME FILTER
 }
 clip front null
 clip wrist hue=h=180
-cp -r "$here/calibration" "$box/calibration"
 
 VM_UDEV=1 VM_VERBOSE=1 VM_LOG=$box/console.log VM_DMESG=$box/dmesg.log \
-  "$here/vmrun.sh" "$box" bash "$here/guest.sh" "$recorder" "$here/record.toml" "$here/servo_sim.py"
+  "$here/vmrun.sh" "$box" bash guest.sh
 
 "$python" "$here/verify.py" "$box"

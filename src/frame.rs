@@ -69,8 +69,8 @@ pub enum DropReason {
     Superseded,
     /// Its place in the grid had passed when it arrived.
     Late,
-    /// No encoder took it any more: encoding failed for good.
-    EncoderFailed,
+    /// Encoders are behind, and the disk holds as many waiting frames as it may.
+    SpillFull,
 }
 
 impl DropReason {
@@ -82,8 +82,18 @@ impl DropReason {
         DropReason::WrongSize,
         DropReason::Superseded,
         DropReason::Late,
-        DropReason::EncoderFailed,
+        DropReason::SpillFull,
     ];
+
+    /// Where on its way a frame was dropped: a metric label.
+    pub fn stage(self) -> &'static str {
+        match self {
+            DropReason::NoCreditFrames | DropReason::NoCreditBytes | DropReason::WrongSize => "capture",
+            DropReason::Corrupt => "decode",
+            DropReason::Superseded | DropReason::Late => "align",
+            DropReason::SpillFull => "encode",
+        }
+    }
 
     /// The label's value, and the name in summaries.
     pub fn name(self) -> &'static str {
@@ -94,7 +104,7 @@ impl DropReason {
             DropReason::WrongSize => "wrong_size",
             DropReason::Superseded => "superseded",
             DropReason::Late => "late",
-            DropReason::EncoderFailed => "encoder_failed",
+            DropReason::SpillFull => "spill_full",
         }
     }
 }

@@ -3,6 +3,9 @@
 #[cfg(panic = "abort")]
 compile_error!("supervision needs unwinding: build without panic = \"abort\"");
 
+pub mod account;
+pub mod actors;
+pub mod align;
 pub mod arm;
 pub mod budget;
 pub mod camera;
@@ -10,4 +13,16 @@ pub mod clock;
 pub mod codec;
 pub mod config;
 pub mod dataset;
+pub mod disk_space;
+pub mod episode;
 pub mod frame;
+pub mod metrics;
+pub mod restart;
+pub mod run;
+pub mod spill;
+pub mod status;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The git revision of this build; `unknown` outside of a checkout.
+pub const REVISION: &str = env!("RECORDER_REVISION");

@@ -1,10 +1,21 @@
 //! Robot arms behind two traits: what is recorded ([`Robot`]) and what it follows ([`Teleop`]).
+//!
+//! An arm of another make is a module beside [`so101`] that implements these traits over a bus of its own; an arm
+//! composed of others puts their features one after the other. Nothing outside knows of motors or registers.
 
+pub mod calibration;
+mod error;
+pub mod feetech;
+pub mod normalise;
+pub mod sim;
+pub mod so101;
+
+pub use error::{ArmError, Motor};
+
+use crate::clock::Clock;
+use crate::config::schema;
+use std::sync::Arc;
 use std::time::Instant;
-
-/// Why an arm does not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ArmError {}
 
 /// An arm that is observed and moved. Values are normalised (degrees, or −100…100; gripper 0…100), one for each feature.
 pub trait Robot: Send {
@@ -14,6 +25,12 @@ pub trait Robot: Send {
     fn observe(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError>;
     /// Sends goals; answers with the goals really sent, after limits.
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError>;
+    /// What went wrong since the last call without failing one: replies that came at a further try, error bits of a
+    /// motor that still answers, a goal that one motor could not be given. For metrics and alerts; at most
+    /// [`feetech::bus::MOST_FAULTS`], more are not kept.
+    fn take_faults(&mut self) -> Vec<ArmError> {
+        Vec::new()
+    }
     /// Leaves the arm safe: torque off on every motor where the configuration says so. Each motor that could not be
     /// reached is an error; the others are switched off all the same. Called once, and on drop if it was not.
     fn shutdown(&mut self) -> Vec<ArmError>;
@@ -25,6 +42,43 @@ pub trait Teleop: Send {
     fn features(&self) -> Vec<String>;
     /// The action now, before `deadline`.
     fn action(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError>;
+    /// As [`Robot::take_faults`].
+    fn take_faults(&mut self) -> Vec<ArmError> {
+        Vec::new()
+    }
     /// Lets go of the device.
     fn shutdown(&mut self) -> Vec<ArmError>;
+}
+
+/// The features of the configuration's robot, in order; empty without one.
+pub fn features(kind: schema::RobotKind) -> Vec<String> {
+    match kind {
+        schema::RobotKind::None => Vec::new(),
+        schema::RobotKind::So101Follower => so101::features(),
+    }
+}
+
+/// The data set's `robot_type`, LeRobot's name.
+pub fn robot_type(kind: schema::RobotKind) -> Option<&'static str> {
+    match kind {
+        schema::RobotKind::None => None,
+        schema::RobotKind::So101Follower => Some("so_follower"),
+    }
+}
+
+/// Connects the robot of the configuration; none for `type = "none"`. Blocks for the handshake, about 50 ms, and up to
+/// some seconds where motors do not answer. Call it again after an error with [`ArmError::is_fatal`].
+pub fn open_robot(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Option<Box<dyn Robot>>, ArmError> {
+    Ok(match config.kind {
+        schema::RobotKind::None => None,
+        schema::RobotKind::So101Follower => Some(Box::new(so101::Follower::connect(config, clock)?)),
+    })
+}
+
+/// Connects the leader of the configuration; none for `type = "none"`. As [`open_robot`].
+pub fn open_teleop(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Option<Box<dyn Teleop>>, ArmError> {
+    Ok(match config.kind {
+        schema::TeleopKind::None => None,
+        schema::TeleopKind::So101Leader => Some(Box::new(so101::Leader::connect(config, clock)?)),
+    })
 }

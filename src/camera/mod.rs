@@ -1,7 +1,17 @@
 //! Cameras behind one trait. A camera is opened, asked for pictures one by one by its own thread, and dropped.
 
-use crate::clock::Stamp;
+mod container;
+pub mod file;
+mod pace;
+mod picture;
+pub mod synthetic;
+pub mod v4l;
+
+use crate::clock::{Clock, Rank, Stamp};
+use crate::config::schema::{self, CameraKind};
 use crate::frame::PixelFormat;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a camera really delivers, as the device answered, not as it was asked.
@@ -24,18 +34,99 @@ pub struct Picture<'a> {
     pub data: &'a [u8],
 }
 
-/// An open device that delivers pictures.
-/// Why a camera gives no picture.
+/// Why a camera cannot be opened, or gives no picture.
 #[derive(Debug, thiserror::Error)]
 pub enum CameraError {
+    /// Nothing wrong: ask again.
     #[error("no picture in time")]
     Timeout,
+    /// The clock was stopped: the recorder ends.
+    #[error("the clock was stopped")]
+    Stopped,
+    /// A key of the camera's table makes no sense for its type.
+    #[error("camera {camera}: {key} is {found}, expected {expected}")]
+    Setting { camera: String, key: &'static str, found: String, expected: String },
+    /// No such device or file.
+    #[error("camera {camera}: {path} does not exist. {present}: correct index_or_path, or plug the camera in")]
+    Absent { camera: String, path: PathBuf, present: String },
+    /// Another program streams from it.
+    #[error("camera {camera}: {path} is in use by another program: close it (`fuser {path}` names it)")]
+    Busy { camera: String, path: PathBuf },
+    /// The user may not open it.
+    #[error(
+        "camera {camera}: no permission to open {path}: devices belong to the group video \
+         (`sudo usermod -aG video $USER`, then log in again)"
+    )]
+    Permission { camera: String, path: PathBuf },
+    /// A device, but not one that captures pictures.
+    #[error(
+        "camera {camera}: {path} is not a video capture device ({found}). {present}: many cameras have a second device \
+         for metadata, use the first"
+    )]
+    NotCapture { camera: String, path: PathBuf, found: String, present: String },
+    /// The device chose another format or size.
+    #[error("camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers:\n{offers}")]
+    Mode { camera: String, path: PathBuf, expected: String, found: String, offers: String },
+    /// The file holds no pictures that can be used.
+    #[error("camera {camera}: {path} holds {found}, expected {expected}: {remedy}")]
+    Content { camera: String, path: PathBuf, found: String, expected: String, remedy: String },
+    /// The operating system refused.
+    #[error("camera {camera}: {action} {path}: {source}")]
+    Io { camera: String, path: PathBuf, action: &'static str, source: std::io::Error },
+    /// The device went away or gave up: it must be opened anew.
+    #[error("camera {camera}: {path} stopped delivering ({words}): check its cable; it is opened again by itself")]
+    Lost { camera: String, path: PathBuf, words: String },
+    /// Open, but without a picture for too long.
+    #[error("camera {camera}: no picture for {seconds:.1} s: check its cable and that nothing else uses it; it is opened again by itself")]
+    Silent { camera: String, seconds: f64 },
 }
 
+/// An open device that delivers pictures.
 pub trait Camera: Send {
     /// What it delivers.
     fn mode(&self) -> &Mode;
     /// The next picture. `Err(CameraError::Timeout)` after `timeout` without one: the caller looks whether it should
     /// stop and asks again. Any other error means that the device must be opened anew.
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError>;
+}
+
+/// Opens the camera `name`. Cameras that make their own time (`file`, `synthetic`) join `clock` with `rank` at once;
+/// their first picture is due when it is first asked for.
+pub fn open(
+    name: &str,
+    config: &schema::Camera,
+    clock: &Arc<dyn Clock>,
+    rank: Rank,
+) -> Result<Box<dyn Camera>, CameraError> {
+    let camera: Box<dyn Camera> = match config.kind {
+        CameraKind::V4l => Box::new(v4l::V4lCamera::open(name, config, clock)?),
+        CameraKind::File => Box::new(file::FileCamera::open(name, config, clock, rank)?),
+        CameraKind::Synthetic => Box::new(synthetic::SyntheticCamera::open(name, config, clock, rank)?),
+    };
+    Ok(camera)
+}
+
+/// The path that the camera's table names.
+fn configured_path(name: &str, config: &schema::Camera) -> Result<PathBuf, CameraError> {
+    let path = config.index_or_path.as_ref().map(schema::IndexOrPath::path);
+    path.ok_or_else(|| CameraError::Setting {
+        camera: name.into(),
+        key: "index_or_path",
+        found: "not set".into(),
+        expected: "a device's path, its index, or a file's path".into(),
+    })
+}
+
+/// Cameras that deliver recorded or drawn JPEGs do so whatever `fourcc` says; only another wish is refused.
+fn jpeg_mode(name: &str, config: &schema::Camera) -> Result<Mode, CameraError> {
+    let setting = |key, found: String, expected: &str| {
+        Err(CameraError::Setting { camera: name.into(), key, found, expected: expected.into() })
+    };
+    if PixelFormat::from_fourcc(config.fourcc.as_bytes()) != Some(PixelFormat::Mjpg) {
+        return setting("fourcc", format!("{:?}", config.fourcc), "\"MJPG\": file and synthetic cameras deliver JPEGs");
+    }
+    if config.fps == 0 {
+        return setting("fps", "0".into(), "at least 1 frame a second");
+    }
+    Ok(Mode { format: PixelFormat::Mjpg, width: config.width, height: config.height, fps: (config.fps, 1) })
 }

@@ -1,7 +1,39 @@
 //! From a camera's frame to an encoded video frame.
+//!
+//! [`stream::VideoStream`] is the whole way for one camera in one episode: [`jpeg`] or YUYV to planes ([`yuv`]),
+//! then [`openh264`] or, with `codec = "copy"`, the camera's JPEGs as they are. [`fragment`] groups the result.
 
+pub mod backend;
+pub mod fragment;
+pub mod jpeg;
+pub mod openh264;
+pub mod stream;
+pub mod yuv;
+
+use crate::config::schema::Codec;
 use crate::frame::DropReason;
 use std::sync::Arc;
+
+/// Why a stream cannot be encoded. A frame that cannot be decoded is not among them: see [`stream::Encoded::substituted`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The CPU has no encoder for this codec.
+    #[error(
+        "codec {codec:?} needs NVIDIA's hardware encoder (NVENC): set dataset.encoder.codec = \"h264\" to encode on the CPU"
+    )]
+    NeedsNvenc { codec: Codec },
+    /// A size or rate outside of what the encoder takes.
+    #[error("{what} is {found}, expected {expected}: change the camera's configuration")]
+    Parameter { what: &'static str, found: String, expected: &'static str },
+    /// `copy` stores JPEGs, and the camera gives raw pixels.
+    #[error(
+        "codec \"copy\" stores the camera's JPEGs, but this camera delivers YUYV: set its fourcc = \"MJPG\", or codec = \"h264\""
+    )]
+    CopyNeedsJpeg,
+    /// The encoder or decoder library failed.
+    #[error("{library} failed at frame {index} of the stream: {words}; the stream must be opened anew")]
+    Library { library: &'static str, index: u64, words: String },
+}
 
 /// One encoded frame of a video. H.264 comes as length-prefixed NAL units (4 bytes, as in an `avc1` track), with the
 /// parameter sets in front of every key frame; MJPEG as the JPEG itself.

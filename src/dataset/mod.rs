@@ -1,1 +1,238 @@
 //! LeRobot data sets, format v3.0, on disk.
+//!
+//! Synchronous: one thread owns a [`Dataset`] and its [`EpisodeWriter`]s. A take is begun, filled with rows and video
+//! fragments, and saved ([`Dataset::commit`]) or discarded. When `commit` has returned, the episode survives process
+//! kill, system crash and power loss, and the data set on disk loads in LeRobot. A save costs the same for the first
+//! episode and the 5000th: nothing is rewritten but three small files in `meta/`.
+//!
+//! The same rows and fragments give the same bytes.
+
+mod commit;
+mod disk;
+mod episode;
+mod error;
+mod info;
+mod layout;
+mod mp4;
+mod mp4_boxes;
+mod open;
+mod rows;
+mod spec;
+mod stats;
+mod summary;
+mod table;
+mod tasks;
+
+pub use commit::Recovery;
+pub use episode::{EpisodeWriter, MAX_ROWS, MAX_SECONDS};
+pub use error::{DatasetError, Difference};
+pub use mp4::{Mp4Writer, VideoTrack};
+pub use open::Outlook;
+pub use rows::{Row, RowArm, RowFrame};
+pub use spec::{CameraSpec, DatasetSpec, VideoInfo};
+pub use summary::{CameraCounters, CameraSummary, EncoderSwitch, EpisodeCounters, EpisodeSummary, Spread};
+
+use commit::Marker;
+use info::{Info, Source};
+use layout::FileIndex;
+use stats::FeatureStats;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use table::{EpisodeEntry, Place};
+
+type Result<T> = std::result::Result<T, DatasetError>;
+
+/// An open data set; the process that holds it is the only one that writes there.
+#[derive(Debug)]
+pub struct Dataset {
+    root: PathBuf,
+    spec: Arc<DatasetSpec>,
+    info: Info,
+    /// Features in the order of the tables' columns.
+    features: Vec<(String, Source)>,
+    /// Of all episodes, in the features' order; empty before the first.
+    stats: Vec<(String, FeatureStats)>,
+    tasks: Vec<String>,
+    next: NextFiles,
+    recovery: Recovery,
+    /// The episode whose save failed after its point of no return: no other may be saved before it is completed.
+    interrupted: Option<u64>,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+/// Where the next episode's files go.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct NextFiles {
+    data: FileIndex,
+    episodes: FileIndex,
+    /// By camera of the specification.
+    videos: Vec<FileIndex>,
+}
+
+/// A saved episode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Committed {
+    pub episode_index: u64,
+    /// Rows, and frames of each camera.
+    pub frames: u64,
+    pub summary: EpisodeSummary,
+}
+
+impl Dataset {
+    /// The data set's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Episodes saved so far, earlier runs' among them.
+    pub fn episodes(&self) -> u64 {
+        self.info.total_episodes
+    }
+
+    /// Rows saved so far.
+    pub fn frames(&self) -> u64 {
+        self.info.total_frames
+    }
+
+    /// What an interrupted run had left behind when the data set was opened.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Begins a take, with a number that no other take of this run has. Several may be open: the next one is recorded
+    /// while the last one's videos are still being encoded.
+    pub fn begin(&self, take: u64) -> Result<EpisodeWriter> {
+        EpisodeWriter::begin(&self.root, self.spec.clone(), self.info.total_episodes, take)
+    }
+
+    /// Saves a take as the next episode. Every video must have as many frames as there are rows. After an error the
+    /// take is not part of the data set; its folder is kept, and set aside at the next start.
+    pub fn commit(&mut self, mut episode: EpisodeWriter, task: &str, counters: &EpisodeCounters) -> Result<Committed> {
+        if let Some(episode) = self.interrupted {
+            return Err(DatasetError::Interrupted { root: self.root.clone(), episode });
+        }
+        if task.is_empty() {
+            let take = episode.take;
+            return Err(DatasetError::Take { take, expected: "a task in words", found: "an empty one".into() });
+        }
+        episode.finish()?;
+        let save = self.save(&episode, task, counters)?;
+        for (name, bytes) in &save.staged {
+            disk::write(&episode.dir.join(name), bytes)?;
+        }
+        commit::prepare(&episode.dir, &save.marker)?;
+        commit::seal(&episode.dir)
+            .and_then(|()| commit::apply(&self.root, &episode.dir, &save.marker))
+            .inspect_err(|_| self.interrupted = Some(save.marker.episode))?;
+        self.info = save.info;
+        self.stats = save.stats;
+        self.tasks = save.tasks;
+        self.next = save.next;
+        Ok(Committed { episode_index: save.marker.episode, frames: episode.rows(), summary: save.summary })
+    }
+
+    /// Everything that saving a take will write and change; writes nothing.
+    fn save(&self, episode: &EpisodeWriter, task: &str, counters: &EpisodeCounters) -> Result<Save> {
+        let index = self.info.total_episodes;
+        let rows = &episode.rows;
+        let mut tasks = self.tasks.clone();
+        let task_index = tasks.iter().position(|t| t == task).unwrap_or_else(|| {
+            tasks.push(task.to_owned());
+            tasks.len() - 1
+        });
+        let place =
+            Place { episode: index, first_row: self.info.total_frames, task: task_index as u64, fps: self.spec.fps };
+        let stats = self.episode_stats(episode, &place)?;
+        let mut videos = Vec::new();
+        let mut renames = Vec::new();
+        for (key, source) in &self.features {
+            if let Source::Camera(camera) = *source {
+                let file = self.next.videos[camera];
+                videos.push((key.clone(), file));
+                let name = episode.videos[camera].path.file_name().unwrap_or_default();
+                renames.push((name.to_string_lossy().into_owned(), file.path(&layout::videos(key), "mp4")));
+            }
+        }
+        let entry = EpisodeEntry {
+            place,
+            length: episode.rows(),
+            task,
+            data: self.next.data,
+            videos: &videos,
+            stats: &stats,
+            entry: self.next.episodes,
+        };
+        let merged = merge(&self.stats, &stats);
+        let mut info = self.info.clone();
+        info.set_totals(index + 1, place.first_row + episode.rows(), tasks.len() as u64);
+        let summary = summary::summarise(&self.spec, rows, counters, (index, episode.take, task));
+        let substituted: Vec<_> = episode.videos.iter().map(|video| video.substituted.clone()).collect();
+
+        let mut staged = Vec::new();
+        let mut stage = |name: &str, bytes: Vec<u8>, target: PathBuf| {
+            staged.push((name.to_owned(), bytes));
+            renames.push((name.to_owned(), target));
+        };
+        let (by_episode, data, entries) = (FileIndex::nth(index), self.next.data, self.next.episodes);
+        let sidecar = rows::sidecar(&self.spec, rows, &substituted)?;
+        stage("rows.parquet", sidecar, by_episode.path(layout::RECORDER_ROWS, "parquet"));
+        let summary_bytes = info::to_json_bytes(&summary, "summary")?;
+        stage("summary.json", summary_bytes, by_episode.path(layout::RECORDER_EPISODES, "json"));
+        stage("data.parquet", table::data(&self.features, rows, &place)?, data.path(layout::DATA, "parquet"));
+        stage("episode.parquet", table::episode(&entry)?, entries.path(layout::EPISODES, "parquet"));
+        if tasks.len() > self.tasks.len() {
+            stage("tasks.parquet", tasks::to_parquet(&tasks)?, layout::TASKS.into());
+        }
+        let all: serde_json::Map<_, _> = merged.iter().map(|(key, stats)| (key.clone(), stats.to_json())).collect();
+        stage("stats.json", info::to_json_bytes(&all, "stats.json")?, layout::STATS.into());
+        stage("info.json", info.to_bytes()?, layout::INFO.into());
+        let next = NextFiles {
+            data: data.next(),
+            episodes: entries.next(),
+            videos: self.next.videos.iter().map(|file| file.next()).collect(),
+        };
+        Ok(Save { staged, marker: Marker { episode: index, renames }, info, stats: merged, tasks, next, summary })
+    }
+
+    fn episode_stats(&self, episode: &EpisodeWriter, place: &Place) -> Result<Vec<(String, FeatureStats)>> {
+        let of = |source: Source| match source {
+            Source::Camera(camera) => FeatureStats::of_pixels(&episode.videos[camera].pixels).ok_or_else(|| {
+                let expected = "pixel statistics of at least one picture of each camera";
+                let found = format!("none of camera {}", self.spec.cameras[camera].name);
+                DatasetError::Take { take: episode.take, expected, found }
+            }),
+            source => Ok(FeatureStats::of_series(&table::series(source, &episode.rows, place).unwrap_or_default())),
+        };
+        self.features.iter().map(|(key, source)| Ok((key.clone(), of(*source)?))).collect()
+    }
+}
+
+impl Drop for Dataset {
+    fn drop(&mut self) {
+        // Stays where takes are still in it.
+        let _ = std::fs::remove_dir(self.root.join(layout::PARTIAL));
+    }
+}
+
+/// See [`Dataset::save`].
+struct Save {
+    /// Files to write in the take's folder.
+    staged: Vec<(String, Vec<u8>)>,
+    marker: Marker,
+    info: Info,
+    stats: Vec<(String, FeatureStats)>,
+    tasks: Vec<String>,
+    next: NextFiles,
+    summary: EpisodeSummary,
+}
+
+/// The statistics of all episodes with one more.
+fn merge(all: &[(String, FeatureStats)], episode: &[(String, FeatureStats)]) -> Vec<(String, FeatureStats)> {
+    let merged = |key: &str, stats: &FeatureStats| match all.iter().find(|(other, _)| other == key) {
+        Some((_, before)) => before.merged(stats),
+        None => stats.clone(),
+    };
+    episode.iter().map(|(key, stats)| (key.clone(), merged(key, stats))).collect()
+}

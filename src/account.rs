@@ -1,0 +1,80 @@
+//! What happened to every frame of a take. Pure. The rule that tests hold it to: captured = written + dropped.
+
+use crate::actors::ticker::Tick;
+use crate::clock::Stamp;
+use crate::episode::TakeId;
+use crate::frame::DropReason;
+use std::collections::BTreeMap;
+
+/// The frames of one camera in one take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CameraAccount {
+    /// Different frames that rows show.
+    pub written: u64,
+    /// Rows that show the frame of the row before.
+    pub repeated: u64,
+    pub dropped: BTreeMap<DropReason, u64>,
+    /// Pictures that the driver numbered and never delivered: lost on the wire or in the camera, before the recorder.
+    pub lost_before_capture: u64,
+}
+
+impl CameraAccount {
+    /// A row: whether it repeats a frame, and what was dropped since the row before.
+    pub fn add(&mut self, repeated: bool, dropped: &[DropReason]) {
+        if repeated {
+            self.repeated += 1;
+        } else {
+            self.written += 1;
+        }
+        for reason in dropped {
+            *self.dropped.entry(*reason).or_default() += 1;
+        }
+    }
+
+    /// A frame that was handed to the encoder and could not be shown after all.
+    pub fn substituted(&mut self, reason: DropReason) {
+        self.written = self.written.saturating_sub(1);
+        self.repeated += 1;
+        *self.dropped.entry(reason).or_default() += 1;
+    }
+
+    /// Frames that the camera delivered.
+    pub fn captured(&self) -> u64 {
+        self.written + self.dropped_total()
+    }
+
+    /// Frames in no row.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+}
+
+/// A take as the coordinator saw it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TakeReport {
+    pub take: TakeId,
+    /// The first tick.
+    pub started: Stamp,
+    pub last_tick: Tick,
+    pub rows: u64,
+    pub cameras: Vec<CameraAccount>,
+    /// Rows in which the arm's last sample is used again.
+    pub arm_misses: u64,
+    /// Failed talks with an arm, by kind.
+    pub arm_errors: BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captured_is_written_and_dropped() {
+        let mut account = CameraAccount::default();
+        account.add(false, &[]);
+        account.add(false, &[DropReason::Superseded, DropReason::Corrupt]);
+        account.add(true, &[DropReason::Corrupt]);
+        account.substituted(DropReason::Corrupt);
+        assert_eq!((account.captured(), account.written, account.repeated, account.dropped_total()), (5, 1, 2, 4));
+    }
+}

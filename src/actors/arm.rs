@@ -1,0 +1,318 @@
+//! The robot arm: a thread for the follower's bus and one for the leader's, each blocking on its port.
+//!
+//! At a tick both read; the leader's value goes to the follower's thread, which sends it on as the goal. The two buses
+//! talk at the same time, and a silent leader does not keep the follower from being observed.
+
+use super::coordinator::CoordinatorMessage;
+use super::recorder::RecorderMessage;
+use super::ticker::Tick;
+use super::worker::Worker;
+use crate::arm::{self, ArmError, Robot, Teleop};
+use crate::clock::{Clock, Hold, Stamp, period};
+use crate::config::Config;
+use crate::metrics;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A tick for a thread that talks to an arm. Simulated time stands still until `hold` is dropped.
+#[derive(Debug)]
+pub struct ArmTick {
+    pub tick: Tick,
+    pub hold: Hold,
+}
+
+/// What was read from, and sent to, the arm at one tick.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    pub tick: u64,
+    /// When the state was read.
+    pub sampled: Stamp,
+    pub state: Vec<f32>,
+    pub action: Vec<f32>,
+    /// The goal really sent, after limits; empty when none was.
+    pub goal_sent: Vec<f32>,
+    /// Something of it is the last value, because an arm did not answer in time.
+    pub reused: bool,
+    /// Kinds of the failed talks of this tick.
+    pub errors: Vec<&'static str>,
+}
+
+/// What the arm hears, all of it from its own threads.
+#[derive(Debug)]
+pub enum ArmMessage {
+    /// An arm cannot be opened or is lost: its thread has ended.
+    Ended(ArmError),
+}
+
+/// Where the ticker reaches the threads that run now; they change when the arm is restarted.
+#[derive(Clone, Debug, Default)]
+pub struct ArmTicks(Arc<Mutex<Vec<SyncSender<ArmTick>>>>);
+
+impl ArmTicks {
+    /// Tells every thread; one that is still busy with the last tick misses this one, and the row says so.
+    pub fn send(&self, tick: Tick, clock: &dyn Clock) {
+        let senders = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for sender in senders.iter() {
+            let _ = sender.try_send(ArmTick { tick, hold: clock.hold() });
+        }
+    }
+
+    fn replace(&self, senders: Vec<SyncSender<ArmTick>>) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = senders;
+    }
+}
+
+/// What the arm is born with.
+#[derive(Clone)]
+pub struct ArmArguments {
+    pub config: Arc<Config>,
+    pub clock: Arc<dyn Clock>,
+    pub ticks: ArmTicks,
+    pub coordinator: ActorRef<CoordinatorMessage>,
+    pub recorder: ActorRef<RecorderMessage>,
+}
+
+/// The actor; see [`ArmMessage`].
+pub struct ArmActor;
+
+/// How often a thread looks whether it should stop.
+const POLL: Duration = Duration::from_millis(100);
+/// An arm that has not answered for so long is taken for lost, and opened anew.
+const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// What of a tick's period the talk with an arm may take.
+const SHARE_OF_PERIOD: f64 = 0.9;
+/// In simulated time nothing is missed, and a loaded machine must not change the result.
+const SIMULATED_DEADLINE: Duration = Duration::from_secs(10);
+
+impl Actor for ArmActor {
+    type Msg = ArmMessage;
+    type State = Vec<Worker>;
+    type Arguments = ArmArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ArmMessage>,
+        arguments: ArmArguments,
+    ) -> Result<Vec<Worker>, ActorProcessingErr> {
+        // The ports are opened on the threads: what fails here would not reach the supervisor as a failure.
+        let (leader_ticks, leader_rx) = sync_channel(1);
+        let (follower_ticks, follower_rx) = sync_channel(1);
+        // One action for each tick; the follower passes over those it missed, so a few are enough.
+        let (actions, actions_rx) = sync_channel(4);
+        arguments.ticks.replace(vec![leader_ticks, follower_ticks]);
+        let (a, b) = (arguments.clone(), arguments);
+        let (me, myself) = (myself.clone(), myself);
+        let leader = Worker::spawn("leader", move |stop| {
+            if let Err(error) = lead(&a, stop, &leader_rx, &actions) {
+                let _ = me.cast(ArmMessage::Ended(error));
+            }
+        })?;
+        let follower = Worker::spawn("follower", move |stop| {
+            if let Err(error) = follow(&b, stop, &follower_rx, &actions_rx) {
+                let _ = myself.cast(ArmMessage::Ended(error));
+            }
+        })?;
+        Ok(vec![leader, follower])
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<ArmMessage>,
+        workers: &mut Vec<Worker>,
+    ) -> Result<(), ActorProcessingErr> {
+        for worker in workers {
+            worker.stop().await;
+        }
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<ArmMessage>,
+        message: ArmMessage,
+        workers: &mut Vec<Worker>,
+    ) -> Result<(), ActorProcessingErr> {
+        let ArmMessage::Ended(error) = message;
+        for worker in workers {
+            worker.stop().await;
+        }
+        Err(Box::new(error))
+    }
+}
+
+/// The action of one tick, from the leader's thread to the follower's.
+struct Action {
+    tick: u64,
+    read: Result<Vec<f32>, &'static str>,
+}
+
+/// The last value of one arm, and since when it is the last.
+struct Latest {
+    arm: &'static str,
+    values: Vec<f32>,
+    answered: Instant,
+}
+
+impl Latest {
+    /// Takes a new value, or answers with the kind of the failure: the old one is used again. A lost arm is an error.
+    fn update(&mut self, read: Result<Vec<f32>, ArmError>) -> Result<Option<&'static str>, ArmError> {
+        match read {
+            Ok(values) => {
+                self.values = values;
+                self.answered = Instant::now();
+                Ok(None)
+            }
+            Err(error) => {
+                let kind = count(self.arm, &error);
+                if error.is_fatal() || self.answered.elapsed() > LONGEST_SILENCE {
+                    return Err(error);
+                }
+                Ok(Some(kind))
+            }
+        }
+    }
+}
+
+fn count(arm: &'static str, error: &ArmError) -> &'static str {
+    tracing::debug!("{arm}: {error}");
+    ::metrics::counter!(metrics::ARM_ERRORS, "arm" => arm, "kind" => error.kind()).increment(1);
+    error.kind()
+}
+
+fn deadline(arguments: &ArmArguments) -> Instant {
+    let time = if arguments.clock.is_simulated() {
+        SIMULATED_DEADLINE
+    } else {
+        period(arguments.config.dataset.fps).mul_f64(SHARE_OF_PERIOD)
+    };
+    Instant::now() + time
+}
+
+/// The next tick; `None` when the thread should end.
+fn next_tick(ticks: &Receiver<ArmTick>, stop: &AtomicBool) -> Option<ArmTick> {
+    while !stop.load(Ordering::Relaxed) {
+        match ticks.recv_timeout(POLL) {
+            Ok(tick) => return Some(tick),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+    None
+}
+
+fn lead(
+    arguments: &ArmArguments,
+    stop: &AtomicBool,
+    ticks: &Receiver<ArmTick>,
+    actions: &SyncSender<Action>,
+) -> Result<(), ArmError> {
+    let Some(mut leader) = arm::open_teleop(&arguments.config.teleop, &arguments.clock)? else { return Ok(()) };
+    let result = lead_until_stopped(arguments, stop, ticks, actions, leader.as_mut());
+    report(leader.shutdown());
+    result
+}
+
+fn lead_until_stopped(
+    arguments: &ArmArguments,
+    stop: &AtomicBool,
+    ticks: &Receiver<ArmTick>,
+    actions: &SyncSender<Action>,
+    leader: &mut dyn Teleop,
+) -> Result<(), ArmError> {
+    let values = leader.action(Instant::now() + LONGEST_SILENCE)?;
+    let _ = arguments.recorder.cast(RecorderMessage::LeaderReady);
+    let mut latest = Latest { arm: "leader", values, answered: Instant::now() };
+    let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "leader");
+    while let Some(ArmTick { tick, hold }) = next_tick(ticks, stop) {
+        let start = Instant::now();
+        let failed = latest.update(leader.action(deadline(arguments)))?;
+        let read = failed.map_or_else(|| Ok(latest.values.clone()), Err);
+        let _ = actions.try_send(Action { tick: tick.number, read });
+        duration.record(start.elapsed().as_secs_f64());
+        for fault in leader.take_faults() {
+            count("leader", &fault);
+        }
+        drop(hold);
+    }
+    Ok(())
+}
+
+fn follow(
+    arguments: &ArmArguments,
+    stop: &AtomicBool,
+    ticks: &Receiver<ArmTick>,
+    actions: &Receiver<Action>,
+) -> Result<(), ArmError> {
+    let Some(mut robot) = arm::open_robot(&arguments.config.robot, &arguments.clock)? else { return Ok(()) };
+    let result = follow_until_stopped(arguments, stop, ticks, actions, robot.as_mut());
+    report(robot.shutdown());
+    result
+}
+
+fn follow_until_stopped(
+    arguments: &ArmArguments,
+    stop: &AtomicBool,
+    ticks: &Receiver<ArmTick>,
+    actions: &Receiver<Action>,
+    robot: &mut dyn Robot,
+) -> Result<(), ArmError> {
+    let values = robot.observe(Instant::now() + LONGEST_SILENCE)?;
+    let _ = arguments.recorder.cast(RecorderMessage::FollowerReady);
+    let mut state = Latest { arm: "follower", values, answered: Instant::now() };
+    let mut action: Option<Vec<f32>> = None;
+    let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "follower");
+    while let Some(ArmTick { tick, hold }) = next_tick(ticks, stop) {
+        let start = Instant::now();
+        let deadline = deadline(arguments);
+        let mut errors: Vec<&'static str> = state.update(robot.observe(deadline))?.into_iter().collect();
+        let mut reused = !errors.is_empty();
+        let sampled = arguments.clock.now();
+        let mut goal_sent = Vec::new();
+        match next_action(actions, tick.number, deadline) {
+            Some(Ok(values)) => {
+                match robot.send(&values, deadline) {
+                    Ok(sent) => goal_sent = sent,
+                    Err(error) if error.is_fatal() => return Err(error),
+                    Err(error) => errors.push(count("follower", &error)),
+                }
+                action = Some(values);
+            }
+            // Without a word from the leader the follower holds its goal, and the row says so.
+            silent => {
+                reused = true;
+                errors.extend(silent.and_then(Result::err));
+            }
+        }
+        duration.record(start.elapsed().as_secs_f64());
+        errors.extend(robot.take_faults().iter().map(|fault| count("follower", fault)));
+        // Before the leader's first word there is no action, and no row can be made.
+        if let Some(action) = &action {
+            let (state, action) = (state.values.clone(), action.clone());
+            let sample = Sample { tick: tick.number, sampled, state, action, goal_sent, reused, errors };
+            let _ = arguments.coordinator.cast(CoordinatorMessage::Sample(sample));
+        }
+        drop(hold);
+    }
+    Ok(())
+}
+
+/// The leader's action of this tick, waiting for it until the deadline; an older one is passed over.
+fn next_action(actions: &Receiver<Action>, tick: u64, deadline: Instant) -> Option<Result<Vec<f32>, &'static str>> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match actions.recv_timeout(left) {
+            Ok(action) if action.tick >= tick => return Some(action.read),
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn report(errors: Vec<ArmError>) {
+    for error in errors {
+        tracing::error!("while letting go of the arm: {error}");
+    }
+}

@@ -1,0 +1,179 @@
+//! A camera: a thread that blocks on the device and sends what it sees. It waits for nothing else.
+
+use super::coordinator::CoordinatorMessage;
+use super::recorder::RecorderMessage;
+use super::worker::Worker;
+use crate::budget::{Budget, Exhausted};
+use crate::camera::{self, CameraError, Mode, Picture};
+use crate::clock::{Clock, Rank, Stamp};
+use crate::codec::jpeg;
+use crate::config::schema;
+use crate::frame::{CameraIndex, DropReason, Frame, PixelFormat};
+use crate::metrics;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What a camera hears, all of it from its own thread.
+#[derive(Debug)]
+pub enum CameraMessage {
+    /// The device is open and has delivered a picture.
+    Delivering(Mode),
+    /// The device is gone, or silent: the thread has ended.
+    Ended(CameraError),
+}
+
+/// What a camera is born with.
+#[derive(Clone)]
+pub struct CameraArguments {
+    pub index: CameraIndex,
+    pub name: String,
+    pub config: schema::Camera,
+    pub clock: Arc<dyn Clock>,
+    pub budget: Budget,
+    pub coordinator: ActorRef<CoordinatorMessage>,
+    pub recorder: ActorRef<RecorderMessage>,
+}
+
+/// The actor; see [`CameraMessage`].
+pub struct CameraActor;
+
+/// A camera without a picture for so long is taken for lost, and opened anew.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(2);
+/// How often the thread looks whether it should stop.
+const POLL: Duration = Duration::from_millis(200);
+
+impl Actor for CameraActor {
+    type Msg = CameraMessage;
+    type State = Worker;
+    type Arguments = CameraArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<CameraMessage>,
+        arguments: CameraArguments,
+    ) -> Result<Worker, ActorProcessingErr> {
+        // The device is opened on the thread: what fails here would not reach the supervisor as a failure.
+        let name = format!("camera-{}", arguments.name);
+        Ok(Worker::spawn(&name, move |stop| {
+            if let Err(error) = capture(&arguments, &myself, stop) {
+                let _ = myself.cast(CameraMessage::Ended(error));
+            }
+        })?)
+    }
+
+    async fn post_stop(&self, _myself: ActorRef<CameraMessage>, worker: &mut Worker) -> Result<(), ActorProcessingErr> {
+        worker.stop().await;
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<CameraMessage>,
+        message: CameraMessage,
+        worker: &mut Worker,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            CameraMessage::Delivering(mode) => {
+                tracing::debug!("delivers {mode:?}");
+                Ok(())
+            }
+            CameraMessage::Ended(error) => {
+                worker.stop().await;
+                Err(Box::new(error))
+            }
+        }
+    }
+}
+
+/// The thread: from opening the device to losing it, or to being told to stop.
+fn capture(
+    arguments: &CameraArguments,
+    myself: &ActorRef<CameraMessage>,
+    stop: &AtomicBool,
+) -> Result<(), CameraError> {
+    let CameraArguments { index, name, config, clock, .. } = arguments;
+    let mut camera = camera::open(name, config, clock, Rank(*index as u32))?;
+    let mode = camera.mode().clone();
+    // Simulated time starts only when every camera has joined it, so there the first picture cannot be waited for.
+    let mut delivered = clock.is_simulated();
+    if delivered {
+        announce(arguments, myself, &mode);
+    }
+    let mut last = clock.now();
+    let interval = ::metrics::histogram!(metrics::CAPTURE_INTERVAL, "camera" => name.clone());
+    let newest = ::metrics::gauge!(metrics::LAST_FRAME, "camera" => name.clone());
+    while !stop.load(Ordering::Relaxed) {
+        let picture = match camera.next(POLL) {
+            Ok(picture) => picture,
+            Err(CameraError::Timeout) => {
+                let silent = Duration::from_nanos(clock.now().mono_ns.saturating_sub(last.mono_ns));
+                if silent > LONGEST_SILENCE {
+                    return Err(CameraError::Silent { camera: name.clone(), seconds: silent.as_secs_f64() });
+                }
+                continue;
+            }
+            Err(CameraError::Stopped) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let arrived = clock.now();
+        if delivered {
+            interval.record(picture.captured.mono_ns.saturating_sub(last.mono_ns) as f64 / 1e9);
+        }
+        last = picture.captured;
+        newest.set(picture.captured.utc_ns as f64 / 1e9);
+        let message = frame(arguments, &mode, &picture, arrived);
+        if !delivered {
+            delivered = true;
+            announce(arguments, myself, &mode);
+        }
+        if arguments.coordinator.cast(message).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode: &Mode) {
+    let _ = myself.cast(CameraMessage::Delivering(mode.clone()));
+    let _ = arguments.recorder.cast(RecorderMessage::CameraReady { camera: arguments.index, mode: mode.clone() });
+}
+
+/// The picture as a frame with its credit, or why it is none.
+fn frame(arguments: &CameraArguments, mode: &Mode, picture: &Picture<'_>, arrived: Stamp) -> CoordinatorMessage {
+    let camera = arguments.index;
+    let bytes = picture.data.len();
+    let dropped = |reason| CoordinatorMessage::FrameDropped {
+        camera,
+        sequence: picture.sequence,
+        captured: picture.captured,
+        reason,
+    };
+    if mode.format == PixelFormat::Mjpg
+        && let Err(error) = jpeg::parse_sized(picture.data, mode.width, mode.height)
+    {
+        return dropped(error.reason());
+    }
+    let credit = if arguments.clock.is_simulated() {
+        // Time stands still while this thread waits: nothing is missed.
+        Ok(arguments.budget.acquire(bytes))
+    } else {
+        arguments.budget.try_acquire(bytes)
+    };
+    match credit {
+        Ok(credit) => CoordinatorMessage::Frame(Arc::new(Frame {
+            camera,
+            sequence: picture.sequence,
+            captured: picture.captured,
+            arrived,
+            format: mode.format,
+            width: mode.width,
+            height: mode.height,
+            data: picture.data.to_vec(),
+            credit,
+        })),
+        Err(Exhausted::Frames) => dropped(DropReason::NoCreditFrames),
+        Err(Exhausted::Bytes) => dropped(DropReason::NoCreditBytes),
+    }
+}

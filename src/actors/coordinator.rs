@@ -1,0 +1,423 @@
+//! The episode coordinator: puts frames and arm samples on the tick grid, decides with the operator what becomes an
+//! episode, and hands rows and frames on. It waits for nothing: all it does is move pointers.
+
+use super::arm::Sample;
+use super::encoder_pool::{PoolMessage, StreamId};
+use super::recorder::RecorderMessage;
+use super::ticker::Tick;
+use super::writer::WriterMessage;
+use crate::account::{CameraAccount, TakeReport};
+use crate::align::{self, Aligner};
+use crate::clock::{Clock, Hold, Stamp, tick_ns};
+use crate::dataset::{Row, RowArm, RowFrame};
+use crate::episode::{End, Key, Phase, Plan, Run, Slot, TakeId};
+use crate::frame::{CameraIndex, DropReason, Frame};
+use crate::metrics;
+use crate::status::{self, SharedStatus};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What the coordinator hears.
+#[derive(Debug)]
+pub enum CoordinatorMessage {
+    /// From a camera's thread: a picture.
+    Frame(Arc<Frame>),
+    /// From a camera's thread: a picture was captured that cannot be used.
+    FrameDropped { camera: CameraIndex, sequence: u64, captured: Stamp, reason: DropReason },
+    /// From the recorder: a camera is away; rows need not wait for it.
+    CameraLost { camera: CameraIndex },
+    /// From the arm's thread: what was read and sent at a tick.
+    Sample(Sample),
+    /// From the ticker. Simulated time stands still until `hold` is dropped.
+    Tick { tick: Tick, hold: Hold },
+    /// From the console.
+    Key(Key),
+    /// From the writer: a take has become an episode.
+    TakeSaved { take: TakeId, episode_index: u64, rows: u64, seconds: f64 },
+    /// From the writer: a take cannot be saved, and nothing after it.
+    TakeFailed { take: TakeId, reason: String },
+}
+
+/// One camera as the coordinator sees it.
+#[derive(Clone, Debug)]
+pub struct CoordinatorCamera {
+    pub name: String,
+    /// Frames a second that it is asked for.
+    pub fps: u32,
+}
+
+/// What the coordinator is born with.
+pub struct CoordinatorArguments {
+    pub cameras: Vec<CoordinatorCamera>,
+    pub has_arm: bool,
+    pub fps: u32,
+    pub plan: Plan,
+    pub clock: Arc<dyn Clock>,
+    pub pool: ActorRef<PoolMessage>,
+    pub writer: ActorRef<WriterMessage>,
+    pub recorder: ActorRef<RecorderMessage>,
+    pub status: SharedStatus,
+}
+
+/// The actor; see [`CoordinatorMessage`].
+pub struct Coordinator;
+
+/// See [`Coordinator`].
+pub struct CoordinatorState {
+    arguments: CoordinatorArguments,
+    run: Run,
+    aligner: Aligner<Arc<Frame>>,
+    /// What each waiting tick is for, in the order of ticks.
+    slots: VecDeque<(Tick, Slot)>,
+    /// Takes that end after a tick.
+    ends: VecDeque<(u64, End)>,
+    samples: VecDeque<Sample>,
+    sample: Option<Sample>,
+    /// The take whose rows are being handed on.
+    open: Option<TakeReport>,
+    /// Takes handed on whole and not yet heard of.
+    saving: usize,
+    rates: Vec<Rate>,
+    tick: u64,
+    ended: bool,
+    failure: Option<String>,
+}
+
+/// A row waits for a camera for two of its periods and this: the way from the sensor to here takes tens of milliseconds.
+const TRANSPORT_PATIENCE_NS: u64 = 150_000_000;
+/// Samples of the arm that wait for their rows at most; older ones are passed over.
+const MOST_WAITING_SAMPLES: usize = 256;
+/// A camera that delivers less than this share of its rate is said at the end of a take.
+const RATE_WARNING: f64 = 0.95;
+
+impl Actor for Coordinator {
+    type Msg = CoordinatorMessage;
+    type State = CoordinatorState;
+    type Arguments = CoordinatorArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<CoordinatorMessage>,
+        arguments: CoordinatorArguments,
+    ) -> Result<CoordinatorState, ActorProcessingErr> {
+        let patience = |c: &CoordinatorCamera| 2 * tick_ns(1, c.fps.min(arguments.fps)) + TRANSPORT_PATIENCE_NS;
+        let patience = arguments.cameras.iter().map(patience).collect();
+        arguments.status.send_modify(|s| {
+            s.episodes = arguments.plan.episodes;
+            let named = |c: &CoordinatorCamera| status::CameraStatus { name: c.name.clone(), ..Default::default() };
+            s.cameras = arguments.cameras.iter().map(named).collect();
+        });
+        Ok(CoordinatorState {
+            run: Run::new(arguments.plan),
+            aligner: Aligner::new(patience),
+            slots: VecDeque::new(),
+            ends: VecDeque::new(),
+            samples: VecDeque::new(),
+            sample: None,
+            open: None,
+            saving: 0,
+            rates: arguments.cameras.iter().map(|_| Rate::default()).collect(),
+            tick: 0,
+            ended: false,
+            failure: None,
+            arguments,
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<CoordinatorMessage>,
+        message: CoordinatorMessage,
+        state: &mut CoordinatorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            CoordinatorMessage::Frame(frame) => {
+                state.seen(frame.camera, frame.sequence, frame.captured);
+                state.aligner.frame(frame.camera, frame.captured.mono_ns, frame);
+            }
+            CoordinatorMessage::FrameDropped { camera, sequence, captured, reason } => {
+                state.seen(camera, sequence, captured);
+                state.aligner.dropped(camera, captured.mono_ns, reason);
+            }
+            CoordinatorMessage::CameraLost { camera } => {
+                state.aligner.lost(camera);
+                state.rates[camera] = Rate::default();
+            }
+            CoordinatorMessage::Sample(sample) => {
+                if state.samples.len() >= MOST_WAITING_SAMPLES {
+                    state.samples.pop_front();
+                }
+                state.samples.push_back(sample);
+            }
+            CoordinatorMessage::Tick { tick, hold } => {
+                state.tick(tick);
+                state.hand_on();
+                drop(hold);
+            }
+            CoordinatorMessage::Key(key) => {
+                if let Some(end) = state.run.key(key) {
+                    state.ends.push_back((state.tick, end));
+                }
+                state.show(true);
+            }
+            CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds } => {
+                state.saving -= 1;
+                tracing::info!("saved episode {episode_index}: {rows} rows, {:.0} ms after its last tick", seconds * 1e3);
+                tracing::debug!("take {take} became episode {episode_index}");
+                state.arguments.status.send_modify(|s| {
+                    s.saved += 1;
+                    s.dataset_episodes = episode_index + 1;
+                    s.last_save_s = Some(seconds);
+                });
+            }
+            CoordinatorMessage::TakeFailed { take, reason } => state.failed(take, reason),
+        }
+        state.hand_on();
+        state.end_run();
+        Ok(())
+    }
+}
+
+impl CoordinatorState {
+    fn has_sample(&self) -> bool {
+        !self.arguments.has_arm || self.sample.is_some() || !self.samples.is_empty()
+    }
+
+    fn tick(&mut self, tick: Tick) {
+        // Ticks before every camera and the arm have answered have no row.
+        if !self.aligner.is_ready() || !self.has_sample() {
+            return;
+        }
+        self.tick = tick.number;
+        let (slot, end) = self.run.tick();
+        self.slots.push_back((tick, slot));
+        self.aligner.tick(tick.number, tick.due.mono_ns, tick.woke.mono_ns);
+        self.ends.extend(end.map(|end| (tick.number, end)));
+        self.show(end.is_some());
+    }
+
+    /// Hands on all rows that are known, and ends takes after their last row.
+    fn hand_on(&mut self) {
+        loop {
+            // A take may end by a key after its last row has left.
+            let next = self.slots.front().map_or(u64::MAX, |(tick, _)| tick.number);
+            while self.ends.front().is_some_and(|(after, _)| *after < next) {
+                if let Some((_, end)) = self.ends.pop_front() {
+                    self.end_take(end);
+                }
+            }
+            let Some((tick, slot)) = self.slots.front().copied() else { return };
+            if !self.sample_is_known(&tick) {
+                return;
+            }
+            let Some(aligned) = self.aligner.next_row() else { return };
+            self.slots.pop_front();
+            while self.samples.front().is_some_and(|s| s.tick <= tick.number) {
+                self.sample = self.samples.pop_front();
+            }
+            if let Slot::Row { take, index } = slot {
+                self.row(take, index, tick, aligned);
+            }
+        }
+    }
+
+    /// The arm's sample of this tick, or of a later one, is here, or too late to wait for.
+    fn sample_is_known(&self, tick: &Tick) -> bool {
+        let patience = 2 * tick_ns(1, self.arguments.fps);
+        !self.arguments.has_arm
+            || self.samples.back().is_some_and(|s| s.tick >= tick.number)
+            || (!self.arguments.clock.is_simulated()
+                && self.slots.back().is_some_and(|(newest, _)| newest.woke.mono_ns > tick.due.mono_ns + patience))
+    }
+
+    fn row(&mut self, take: TakeId, index: u64, tick: Tick, aligned: align::Row<Arc<Frame>>) {
+        let arguments = &self.arguments;
+        if index == 0 {
+            let _ = arguments.pool.cast(PoolMessage::Open { take, expected_frames: arguments.plan.ticks_per_episode });
+            let _ = arguments.writer.cast(WriterMessage::Begin { take });
+            let accounts = arguments.cameras.iter().map(|_| CameraAccount::default()).collect();
+            self.open = Some(TakeReport { take, started: tick.due, cameras: accounts, ..Default::default() });
+        }
+        let Some(report) = self.open.as_mut().filter(|report| report.take == take) else { return };
+        let mut row = Row { tick: tick.woke, ..Default::default() };
+        let (mut oldest, mut newest) = (u64::MAX, 0);
+        for (camera, mut selection) in aligned.selections.into_iter().enumerate() {
+            let CoordinatorCamera { name, fps } = &arguments.cameras[camera];
+            let account = &mut report.cameras[camera];
+            if index == 0 {
+                // What came between takes belongs to none; the first frame is the take's own, whoever showed it before.
+                selection.dropped.clear();
+                selection.repeated = false;
+            }
+            account.add(selection.repeated, &selection.dropped);
+            let fresh = u64::from(!selection.repeated);
+            ::metrics::counter!(metrics::FRAMES_CAPTURED, "camera" => name.clone())
+                .increment(fresh + selection.dropped.len() as u64);
+            ::metrics::counter!(metrics::FRAMES_WRITTEN, "camera" => name.clone()).increment(fresh);
+            ::metrics::counter!(metrics::FRAMES_DUPLICATED, "camera" => name.clone()).increment(1 - fresh);
+            for reason in &selection.dropped {
+                metrics::dropped(name, *reason, 1);
+            }
+            let frame = selection.frame;
+            (oldest, newest) = (oldest.min(frame.captured.mono_ns), newest.max(frame.captured.mono_ns));
+            row.cameras.push(RowFrame {
+                captured: frame.captured,
+                arrived: frame.arrived,
+                sequence: frame.sequence,
+                repeated: selection.repeated,
+                late: tick.due.mono_ns.saturating_sub(frame.captured.mono_ns) > 2 * tick_ns(1, *fps),
+            });
+            let _ = arguments.pool.cast(PoolMessage::Push { stream: StreamId { take, camera }, index, frame });
+        }
+        if row.cameras.len() > 1 {
+            ::metrics::histogram!(metrics::CAMERA_SKEW).record(newest.saturating_sub(oldest) as f64 / 1e9);
+        }
+        if let Some(sample) = &self.sample {
+            let reused = sample.reused || sample.tick != tick.number;
+            report.arm_misses += u64::from(reused);
+            if sample.tick == tick.number {
+                for kind in &sample.errors {
+                    *report.arm_errors.entry((*kind).to_string()).or_default() += 1;
+                }
+            }
+            row.state.clone_from(&sample.state);
+            row.action.clone_from(&sample.action);
+            let goal_sent = if reused { Vec::new() } else { sample.goal_sent.clone() };
+            row.arm = Some(RowArm { sampled: sample.sampled, reused, goal_sent });
+        }
+        report.rows = index + 1;
+        report.last_tick = tick;
+        let _ = arguments.writer.cast(WriterMessage::Row { take, row: Box::new(row) });
+    }
+
+    fn end_take(&mut self, end: End) {
+        let Some(report) = self.open.take_if(|report| report.take == end.take) else { return };
+        if end.keep {
+            self.saving += 1;
+            self.warn_of_rates(&report);
+            let _ = self.arguments.pool.cast(PoolMessage::Finish { take: end.take });
+            let _ = self.arguments.writer.cast(WriterMessage::End { report: Box::new(report) });
+        } else {
+            tracing::info!("take discarded after {} rows", report.rows);
+            ::metrics::counter!(metrics::EPISODES, "outcome" => "discarded").increment(1);
+            self.arguments.status.send_modify(|s| s.discarded += 1);
+            let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: end.take });
+            let _ = self.arguments.writer.cast(WriterMessage::Discard { take: end.take });
+        }
+    }
+
+    fn warn_of_rates(&self, report: &TakeReport) {
+        let seconds = report.rows as f64 / f64::from(self.arguments.fps);
+        for (camera, account) in self.arguments.cameras.iter().zip(&report.cameras) {
+            let rate = account.captured() as f64 / seconds;
+            if report.rows > u64::from(self.arguments.fps) && rate < RATE_WARNING * f64::from(camera.fps) {
+                tracing::warn!(
+                    "camera {}: delivered {rate:.1} frames a second, asked for {}: {} rows repeat a frame",
+                    camera.name,
+                    camera.fps,
+                    account.repeated
+                );
+            }
+        }
+    }
+
+    fn failed(&mut self, take: TakeId, reason: String) {
+        tracing::error!("take {take} cannot be saved: {reason}");
+        ::metrics::counter!(metrics::EPISODES, "outcome" => "failed").increment(1);
+        self.arguments.status.send_modify(|s| s.failed += 1);
+        if self.open.as_ref().is_some_and(|report| report.take == take) {
+            self.open = None;
+            let _ = self.arguments.pool.cast(PoolMessage::Abandon { take });
+        } else {
+            self.saving = self.saving.saturating_sub(1);
+        }
+        // What fails one take fails the next: a full disk, an encoder that gave up. What is saved is safe.
+        self.run.abort();
+        self.ends.clear();
+        if let Some(report) = self.open.take() {
+            let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: report.take });
+            let _ = self.arguments.writer.cast(WriterMessage::Discard { take: report.take });
+        }
+        self.failure.get_or_insert(reason);
+    }
+
+    fn end_run(&mut self) {
+        let over = self.run.phase() == Phase::Done && self.open.is_none() && self.ends.is_empty() && self.saving == 0;
+        if over && !self.ended {
+            self.ended = true;
+            self.show(true);
+            let _ = self.arguments.recorder.cast(RecorderMessage::RunEnded { failure: self.failure.take() });
+        }
+    }
+
+    fn seen(&mut self, camera: CameraIndex, sequence: u64, captured: Stamp) {
+        let rate = &mut self.rates[camera];
+        let missing = rate.add(sequence, captured.mono_ns);
+        if let Some(report) = &mut self.open {
+            report.cameras[camera].lost_before_capture += missing;
+        }
+    }
+
+    /// Brings the status up to date: five times a second, and at once when something happened.
+    fn show(&self, now: bool) {
+        if !now && !self.tick.is_multiple_of(u64::from(self.arguments.fps).div_ceil(5)) {
+            return;
+        }
+        let fps = f64::from(self.arguments.fps);
+        let plan = &self.arguments.plan;
+        let empty = TakeReport::default();
+        let report = self.open.as_ref().unwrap_or(&empty);
+        self.arguments.status.send_modify(|s| {
+            let (phase, elapsed, left) = match self.run.phase() {
+                Phase::Recording { rows, .. } => (status::Phase::Recording, rows, plan.ticks_per_episode - rows),
+                Phase::Resetting { ticks_left } => {
+                    (status::Phase::Resetting, plan.ticks_per_reset - ticks_left, ticks_left)
+                }
+                Phase::Done if self.ended => (status::Phase::Done, 0, 0),
+                Phase::Done => (status::Phase::Finishing, 0, 0),
+            };
+            s.phase = phase;
+            s.episode = (self.run.kept() + u64::from(phase == status::Phase::Recording)).max(1);
+            (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
+            s.arm_misses = report.arm_misses;
+            for ((shown, rate), account) in s.cameras.iter_mut().zip(&self.rates).zip(&report.cameras) {
+                shown.rate = rate.per_second();
+                shown.alive = rate.per_second() > 0.0;
+                shown.captured = account.captured();
+                shown.dropped = account.dropped_total();
+                shown.repeated = account.repeated;
+            }
+        });
+    }
+}
+
+/// The rate of one camera, measured over its last captures, and the gaps in its sequence numbers.
+#[derive(Default)]
+struct Rate {
+    captures: VecDeque<u64>,
+    sequence: Option<u64>,
+}
+
+/// Captures that the rate is measured over go back this far.
+const RATE_WINDOW_NS: u64 = 2_000_000_000;
+
+impl Rate {
+    /// Adds a capture; the number of pictures that the driver counted and never delivered.
+    fn add(&mut self, sequence: u64, captured_ns: u64) -> u64 {
+        self.captures.push_back(captured_ns);
+        while self.captures.front().is_some_and(|first| first + RATE_WINDOW_NS < captured_ns) {
+            self.captures.pop_front();
+        }
+        let missing = self.sequence.map_or(0, |last| sequence.saturating_sub(last + 1));
+        self.sequence = Some(sequence);
+        missing
+    }
+
+    fn per_second(&self) -> f64 {
+        match (self.captures.front(), self.captures.back()) {
+            (Some(first), Some(last)) if last > first => (self.captures.len() - 1) as f64 * 1e9 / (last - first) as f64,
+            _ => 0.0,
+        }
+    }
+}

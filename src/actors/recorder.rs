@@ -1,0 +1,338 @@
+//! The root supervisor: starts everything in order, brings lost devices back, and stops everything in order.
+
+use super::arm::{ArmActor, ArmArguments, ArmTicks};
+use super::camera::{CameraActor, CameraArguments};
+use super::coordinator::{Coordinator, CoordinatorArguments, CoordinatorMessage};
+use super::encoder_pool::{EncoderPool, PoolArguments, PoolMessage};
+use super::ticker;
+use super::writer::{Writer, WriterArguments, WriterMessage};
+use crate::camera::Mode;
+use crate::clock::{Clock, Hold};
+use crate::episode::Key;
+use crate::frame::CameraIndex;
+use crate::metrics;
+use crate::restart::{Decision, Policy, Restarts};
+use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What the recorder hears.
+#[derive(Debug)]
+pub enum RecorderMessage {
+    /// From a camera's thread: the first picture is there.
+    CameraReady { camera: CameraIndex, mode: Mode },
+    /// From the arm's threads: the follower answers.
+    FollowerReady,
+    /// From the arm's threads: the leader answers.
+    LeaderReady,
+    /// From itself: what a dead child had said before is heard first.
+    ChildDied { child: ActorId, reason: String },
+    /// From itself, after a delay: open a device again.
+    Restart(Device),
+    /// From the coordinator: all that was to be recorded is recorded and saved, or the run cannot go on.
+    RunEnded { failure: Option<String> },
+    /// From the console or a signal.
+    Key(Key),
+}
+
+/// A part that is opened again when it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Device {
+    Camera(CameraIndex),
+    Arm,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// A device could not be opened at the start: nothing was recorded.
+    #[error("{0}")]
+    Device(String),
+    /// The run could not go on. Episodes that were saved are safe.
+    #[error("the run ended early: {0}; episodes saved before are complete")]
+    Failed(String),
+}
+
+/// All that a run is made of.
+pub struct RecorderArguments {
+    pub clock: Arc<dyn Clock>,
+    pub fps: u32,
+    pub writer: WriterArguments,
+    pub introduce_coordinator: oneshot::Sender<ActorRef<CoordinatorMessage>>,
+    pub pool: Box<dyn FnOnce(ActorRef<WriterMessage>) -> PoolArguments + Send>,
+    pub coordinator: Box<dyn FnOnce(Upstream) -> CoordinatorArguments + Send>,
+    pub cameras: Box<dyn FnOnce(Downstream) -> Vec<CameraArguments> + Send>,
+    pub arm: Box<dyn FnOnce(Downstream, ArmTicks) -> Option<ArmArguments> + Send>,
+    pub outcome: oneshot::Sender<Result<(), RunError>>,
+}
+
+/// Whom the coordinator talks to.
+pub struct Upstream {
+    pub pool: ActorRef<PoolMessage>,
+    pub writer: ActorRef<WriterMessage>,
+    pub recorder: ActorRef<RecorderMessage>,
+}
+
+/// Whom devices talk to.
+pub struct Downstream {
+    pub coordinator: ActorRef<CoordinatorMessage>,
+    pub recorder: ActorRef<RecorderMessage>,
+}
+
+/// The actor; see [`RecorderMessage`].
+pub struct Recorder;
+
+/// See [`Recorder`].
+pub struct RecorderState {
+    clock: Arc<dyn Clock>,
+    fps: u32,
+    writer: ActorRef<WriterMessage>,
+    pool: ActorRef<PoolMessage>,
+    coordinator: ActorRef<CoordinatorMessage>,
+    cameras: Vec<CameraArguments>,
+    arm: Option<ArmArguments>,
+    ticks: ArmTicks,
+    ticker: Option<JoinHandle<()>>,
+    /// Devices that run, by actor.
+    devices: BTreeMap<ActorId, (Device, ActorCell)>,
+    restarts: BTreeMap<Device, Restarts>,
+    waiting_for: Waiting,
+    /// Simulated time stands still until everything is open.
+    hold: Option<Hold>,
+    outcome: Option<oneshot::Sender<Result<(), RunError>>>,
+}
+
+/// What has to answer before the grid starts.
+struct Waiting {
+    cameras: Vec<bool>,
+    follower: bool,
+    leader: bool,
+}
+
+impl Waiting {
+    fn is_over(&self) -> bool {
+        !self.follower && !self.leader && !self.cameras.contains(&true)
+    }
+}
+
+impl Actor for Recorder {
+    type Msg = RecorderMessage;
+    type State = RecorderState;
+    type Arguments = RecorderArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<RecorderMessage>,
+        arguments: RecorderArguments,
+    ) -> Result<RecorderState, ActorProcessingErr> {
+        let RecorderArguments { clock, fps, writer, introduce_coordinator, pool, coordinator, cameras, arm, outcome } =
+            arguments;
+        let hold = clock.hold();
+        // Downstream first: whoever starts finds those it sends to.
+        let me = myself.get_cell();
+        let (writer, _) = Writer::spawn_linked(None, writer, me.clone(), ThreadLocalActorSpawner::new()).await?;
+        let pool = pool(writer.clone());
+        let (pool, _) = EncoderPool::spawn_linked(None, pool, me.clone(), ThreadLocalActorSpawner::new()).await?;
+        let upstream = Upstream { pool: pool.clone(), writer: writer.clone(), recorder: myself.clone() };
+        let (coordinator, _) = Coordinator::spawn_linked(None, Coordinator, coordinator(upstream), me).await?;
+        let _ = introduce_coordinator.send(coordinator.clone());
+        let downstream = || Downstream { coordinator: coordinator.clone(), recorder: myself.clone() };
+        let ticks = ArmTicks::default();
+        let cameras = cameras(downstream());
+        let arm = arm(downstream(), ticks.clone());
+        let waiting_for =
+            Waiting { cameras: vec![true; cameras.len()], follower: arm.is_some(), leader: arm.is_some() };
+        let (outcome, hold) = (Some(outcome), Some(hold));
+        let (ticker, devices, restarts) = (None, BTreeMap::new(), BTreeMap::new());
+        let mut state = RecorderState {
+            clock,
+            fps,
+            writer,
+            pool,
+            coordinator,
+            cameras,
+            arm,
+            ticks,
+            ticker,
+            devices,
+            restarts,
+            waiting_for,
+            hold,
+            outcome,
+        };
+        for camera in 0..state.cameras.len() {
+            state.start(&myself, Device::Camera(camera)).await?;
+        }
+        if state.arm.is_some() {
+            state.start(&myself, Device::Arm).await?;
+        }
+        state.start_ticking(&myself);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<RecorderMessage>,
+        message: RecorderMessage,
+        state: &mut RecorderState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            RecorderMessage::CameraReady { camera, mode } => {
+                if state.ticker.is_some() {
+                    tracing::info!("camera {} is back", state.cameras[camera].name);
+                } else {
+                    let (n, d) = mode.fps;
+                    let name = &state.cameras[camera].name;
+                    tracing::info!("camera {name}: {}x{} at {n}/{d} frames a second", mode.width, mode.height);
+                }
+                state.waiting_for.cameras[camera] = false;
+                state.start_ticking(&myself);
+            }
+            RecorderMessage::FollowerReady => {
+                state.waiting_for.follower = false;
+                state.start_ticking(&myself);
+            }
+            RecorderMessage::LeaderReady => {
+                state.waiting_for.leader = false;
+                state.start_ticking(&myself);
+            }
+            RecorderMessage::ChildDied { child, reason } => state.died(&myself, child, reason),
+            RecorderMessage::Restart(device) => {
+                if state.outcome.is_some() {
+                    state.start(&myself, device).await?;
+                }
+            }
+            RecorderMessage::RunEnded { failure } => {
+                state.end(&myself, failure.map_or(Ok(()), |reason| Err(RunError::Failed(reason))));
+            }
+            RecorderMessage::Key(key) => {
+                if state.ticker.is_some() {
+                    let _ = state.coordinator.cast(CoordinatorMessage::Key(key));
+                } else if key == Key::Stop {
+                    state.end(&myself, Ok(()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<RecorderMessage>,
+        event: SupervisionEvent,
+        _state: &mut RecorderState,
+    ) -> Result<(), ActorProcessingErr> {
+        // Supervision events overtake messages: the death is put at the end of the queue, behind what the dead child said.
+        let died = match event {
+            SupervisionEvent::ActorFailed(who, error) => Some((who.get_id(), error.to_string())),
+            SupervisionEvent::ActorTerminated(who, _, reason) => Some((who.get_id(), reason.unwrap_or_default())),
+            _ => None,
+        };
+        if let Some((child, reason)) = died {
+            let _ = myself.cast(RecorderMessage::ChildDied { child, reason });
+        }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        myself: ActorRef<RecorderMessage>,
+        state: &mut RecorderState,
+    ) -> Result<(), ActorProcessingErr> {
+        // Upstream first, so that what has been captured is heard to the end: sources, then the grid, then each that is
+        // sent to, drained.
+        state.clock.stop();
+        for (_, cell) in state.devices.values() {
+            let _ = cell.stop_and_wait(None, None).await;
+        }
+        if let Some(ticker) = state.ticker.take() {
+            let _ = tokio::task::spawn_blocking(move || ticker.join()).await;
+        }
+        let _ = state.coordinator.drain_and_wait(None).await;
+        let _ = state.pool.drain_and_wait(None).await;
+        let _ = state.writer.drain_and_wait(None).await;
+        myself.get_cell().stop_children_and_wait(None, None).await;
+        if let Some(outcome) = state.outcome.take() {
+            let _ = outcome.send(Err(RunError::Failed("the recorder was stopped".into())));
+        }
+        Ok(())
+    }
+}
+
+impl RecorderState {
+    async fn start(&mut self, myself: &ActorRef<RecorderMessage>, device: Device) -> Result<(), ActorProcessingErr> {
+        let me = myself.get_cell();
+        let cell = match device {
+            Device::Camera(camera) => {
+                let arguments = self.cameras[camera].clone();
+                CameraActor::spawn_linked(None, CameraActor, arguments, me).await?.0.get_cell()
+            }
+            Device::Arm => {
+                let Some(arguments) = self.arm.clone() else { return Ok(()) };
+                ArmActor::spawn_linked(None, ArmActor, arguments, me).await?.0.get_cell()
+            }
+        };
+        self.devices.insert(cell.get_id(), (device, cell));
+        Ok(())
+    }
+
+    /// Starts the grid once every device has answered.
+    fn start_ticking(&mut self, myself: &ActorRef<RecorderMessage>) {
+        if self.ticker.is_some() || !self.waiting_for.is_over() {
+            return;
+        }
+        match ticker::start(self.clock.clone(), self.fps, self.ticks.clone(), self.coordinator.clone()) {
+            Ok(ticker) => {
+                self.ticker = Some(ticker);
+                self.hold = None;
+            }
+            Err(error) => self.end(myself, Err(RunError::Failed(format!("no thread for the tick: {error}")))),
+        }
+    }
+
+    fn died(&mut self, myself: &ActorRef<RecorderMessage>, child: ActorId, reason: String) {
+        let Some((device, _)) = self.devices.remove(&child) else {
+            // The coordinator, the pool or the writer: without them there is no run.
+            return self.end(myself, Err(RunError::Failed(format!("an internal part failed: {reason}"))));
+        };
+        if self.ticker.is_none() {
+            return self.end(myself, Err(RunError::Device(reason)));
+        }
+        let (what, label) = match device {
+            Device::Camera(camera) => {
+                let _ = self.coordinator.cast(CoordinatorMessage::CameraLost { camera });
+                (format!("camera {}", self.cameras[camera].name), "camera")
+            }
+            Device::Arm => ("the arm".to_string(), "arm"),
+        };
+        let restarts = self.restarts.entry(device).or_insert_with(|| Restarts::new(Policy::DEVICE));
+        match restarts.failed(self.clock.now().mono_ns) {
+            Decision::RestartAfter(delay) => {
+                tracing::warn!("{what} is lost: {reason}; its last value is held and marked; tried again in {delay:?}");
+                ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => "lost").increment(1);
+                restart_after(myself, device, delay);
+            }
+            Decision::GiveUp => self.end(myself, Err(RunError::Failed(format!("{what}: {reason}")))),
+        }
+    }
+
+    /// Says how the run ended, once, and stops.
+    fn end(&mut self, myself: &ActorRef<RecorderMessage>, outcome: Result<(), RunError>) {
+        if let Some(sender) = self.outcome.take() {
+            let _ = sender.send(outcome);
+            myself.stop(None);
+        }
+    }
+}
+
+fn restart_after(myself: &ActorRef<RecorderMessage>, device: Device, delay: Duration) {
+    let myself = myself.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        let _ = myself.cast(RecorderMessage::Restart(device));
+    });
+}

@@ -1,0 +1,47 @@
+//! The tick: a thread that wakes on absolute deadlines and does nothing but say so.
+
+use super::arm::ArmTicks;
+use super::coordinator::CoordinatorMessage;
+use crate::clock::{Clock, Rank, Stamp, tick_ns};
+use crate::metrics;
+use ractor::ActorRef;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// One tick of the grid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tick {
+    pub number: u64,
+    /// When it should be, on the monotonic clock.
+    pub due: Stamp,
+    /// When the thread woke.
+    pub woke: Stamp,
+}
+
+/// Starts the grid one period from now. The thread ends when the clock is stopped.
+pub fn start(
+    clock: Arc<dyn Clock>,
+    fps: u32,
+    arms: ArmTicks,
+    coordinator: ActorRef<CoordinatorMessage>,
+) -> std::io::Result<JoinHandle<()>> {
+    let mut sleeper = clock.join(Rank::TICKER);
+    std::thread::Builder::new().name("tick".into()).spawn(move || {
+        // Best effort, as for every priority: an ordinary user may not raise it.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), -10);
+        let start = clock.now().mono_ns + tick_ns(1, fps);
+        for number in 0.. {
+            let due = start + tick_ns(number, fps);
+            if !sleeper.sleep_until(due) {
+                return;
+            }
+            let woke = clock.now();
+            ::metrics::histogram!(metrics::TICK_JITTER).record(woke.mono_ns.saturating_sub(due) as f64 / 1e9);
+            let tick = Tick { number, due: clock.stamp(due), woke };
+            arms.send(tick, clock.as_ref());
+            if coordinator.cast(CoordinatorMessage::Tick { tick, hold: clock.hold() }).is_err() {
+                return;
+            }
+        }
+    })
+}

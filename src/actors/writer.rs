@@ -1,0 +1,317 @@
+//! The writer: the only one that touches the data set on disk. A thread of its own, since disks block.
+//!
+//! Rows and fragments of a take come from two sides in any order; the take is saved when both are whole, in the order
+//! in which takes ended, so that episodes are numbered as they were recorded.
+
+use super::coordinator::CoordinatorMessage;
+use super::encoder_pool::StreamId;
+use crate::account::TakeReport;
+use crate::clock::{Clock, Stamp};
+use crate::codec::Fragment;
+use crate::dataset::{
+    CameraCounters, Dataset, DatasetError, EncoderSwitch, EpisodeCounters, EpisodeSummary, EpisodeWriter, Row,
+};
+use crate::disk_space;
+use crate::episode::TakeId;
+use crate::frame::DropReason;
+use crate::metrics;
+use crate::status::SharedStatus;
+use ractor::thread_local::ThreadLocalActor;
+use ractor::{ActorProcessingErr, ActorRef};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the writer hears.
+#[derive(Debug)]
+pub enum WriterMessage {
+    /// From the coordinator: a take begins.
+    Begin { take: TakeId },
+    /// From the coordinator: its next row.
+    Row { take: TakeId, row: Box<Row> },
+    /// From the coordinator: it has all its rows and is to be kept.
+    End { report: Box<TakeReport> },
+    /// From the coordinator: it is not wanted.
+    Discard { take: TakeId },
+    /// From the pool: the next frames of a video, and when the newest of them was captured.
+    Fragment { stream: StreamId, fragment: Fragment, newest: Option<Stamp> },
+    /// From the pool: the video has all its frames.
+    VideoEncoded { stream: StreamId },
+    /// From the pool: another encoder goes on with the video at frame `frame`.
+    EncoderReplaced { stream: StreamId, frame: u64, reason: String },
+    /// From the pool: the take cannot be encoded.
+    EncodingFailed { take: TakeId, reason: String },
+    /// From its own timer: make durable what has come, and look at the disk.
+    Sync,
+}
+
+/// What the writer needs to know of the run.
+pub struct WriterArguments {
+    pub dataset: Dataset,
+    pub camera_names: Vec<String>,
+    pub task: String,
+    /// Name of what encodes, for summaries.
+    pub encoder: String,
+    pub min_free_bytes: u64,
+    pub clock: Arc<dyn Clock>,
+    pub status: SharedStatus,
+    /// Told once both know each other.
+    pub coordinator: tokio::sync::oneshot::Receiver<ActorRef<CoordinatorMessage>>,
+    pub on_saved: OnSaved,
+}
+
+/// What else is to happen when an episode is saved, on the writer's thread.
+pub type OnSaved = Box<dyn Fn(&EpisodeSummary, Duration) + Send>;
+
+/// The actor; see [`WriterMessage`].
+#[derive(Default)]
+pub struct Writer;
+
+/// See [`Writer`].
+pub struct WriterState {
+    arguments: WriterArguments,
+    coordinator: Option<ActorRef<CoordinatorMessage>>,
+    takes: BTreeMap<TakeId, Take>,
+    rate: DiskRate,
+}
+
+struct Take {
+    writer: EpisodeWriter,
+    report: Option<TakeReport>,
+    encoded: BTreeSet<usize>,
+    substituted: Vec<(usize, DropReason)>,
+    switches: Vec<(usize, EncoderSwitch)>,
+}
+
+/// What a power loss may cost, at most: see `docs` of [`EpisodeWriter::sync`].
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+impl ThreadLocalActor for Writer {
+    type Msg = WriterMessage;
+    type State = WriterState;
+    type Arguments = WriterArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<WriterMessage>,
+        arguments: WriterArguments,
+    ) -> Result<WriterState, ActorProcessingErr> {
+        let timer = myself.clone();
+        tokio::task::spawn_local(async move {
+            let mut interval = tokio::time::interval(SYNC_EVERY);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                interval.tick().await;
+                if timer.cast(WriterMessage::Sync).is_err() {
+                    return;
+                }
+            }
+        });
+        let episodes = arguments.dataset.episodes();
+        arguments.status.send_modify(|s| s.dataset_episodes = episodes);
+        Ok(WriterState { arguments, coordinator: None, takes: BTreeMap::new(), rate: DiskRate::default() })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<WriterMessage>,
+        message: WriterMessage,
+        state: &mut WriterState,
+    ) -> Result<(), ActorProcessingErr> {
+        let take = match &message {
+            WriterMessage::Begin { take }
+            | WriterMessage::Row { take, .. }
+            | WriterMessage::Discard { take }
+            | WriterMessage::EncodingFailed { take, .. } => Some(*take),
+            WriterMessage::End { report } => Some(report.take),
+            WriterMessage::Fragment { stream, .. }
+            | WriterMessage::VideoEncoded { stream }
+            | WriterMessage::EncoderReplaced { stream, .. } => Some(stream.take),
+            WriterMessage::Sync => None,
+        };
+        if let (Err(error), Some(take)) = (state.handle(message), take) {
+            state.fail(take, &error.to_string()).await;
+        }
+        state.save().await;
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<WriterMessage>,
+        state: &mut WriterState,
+    ) -> Result<(), ActorProcessingErr> {
+        for (take, unfinished) in std::mem::take(&mut state.takes) {
+            tracing::warn!("take {take} was not finished and is kept aside in the data set's .partial folder");
+            if let Err(error) = unfinished.writer.sync() {
+                tracing::error!("{error}");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl WriterState {
+    fn handle(&mut self, message: WriterMessage) -> Result<(), DatasetError> {
+        match message {
+            WriterMessage::Begin { take } => {
+                self.look_at_disk();
+                disk_space::require(self.arguments.dataset.root(), self.arguments.min_free_bytes)
+                    .map_err(DatasetError::NoSpace)?;
+                let writer = self.arguments.dataset.begin(take)?;
+                let (encoded, substituted, switches) = Default::default();
+                self.takes.insert(take, Take { writer, report: None, encoded, substituted, switches });
+            }
+            WriterMessage::Row { take, row } => {
+                if let Some(open) = self.takes.get_mut(&take) {
+                    open.writer.push_row(*row)?;
+                }
+            }
+            WriterMessage::End { report } => {
+                if let Some(open) = self.takes.get_mut(&report.take) {
+                    open.report = Some(*report);
+                }
+            }
+            WriterMessage::Discard { take } => {
+                if let Some(open) = self.takes.remove(&take) {
+                    open.writer.discard()?;
+                }
+            }
+            WriterMessage::Fragment { stream, fragment, newest } => {
+                let Some(open) = self.takes.get_mut(&stream.take) else { return Ok(()) };
+                open.writer.push_fragment(stream.camera, &fragment)?;
+                for (_, reason) in &fragment.substituted {
+                    open.substituted.push((stream.camera, *reason));
+                    metrics::dropped(&self.arguments.camera_names[stream.camera], *reason, 1);
+                }
+                if let Some(newest) = newest {
+                    let camera = self.arguments.camera_names[stream.camera].clone();
+                    let lag = self.arguments.clock.now().mono_ns.saturating_sub(newest.mono_ns);
+                    ::metrics::histogram!(metrics::ENCODE_LAG, "camera" => camera).record(lag as f64 / 1e9);
+                }
+                let bytes: usize = fragment.samples.iter().map(|s| s.data.len()).sum();
+                self.rate.bytes += bytes as u64;
+                if stream.camera == 0 {
+                    self.rate.frames += fragment.samples.len() as u64;
+                }
+            }
+            WriterMessage::VideoEncoded { stream } => {
+                if let Some(open) = self.takes.get_mut(&stream.take) {
+                    open.writer.finish_video(stream.camera)?;
+                    open.encoded.insert(stream.camera);
+                }
+            }
+            WriterMessage::EncoderReplaced { stream, frame, reason } => {
+                let name = self.arguments.encoder.clone();
+                if let Some(open) = self.takes.get_mut(&stream.take) {
+                    let switch = EncoderSwitch { frame, from: name.clone(), to: name, reason };
+                    open.switches.push((stream.camera, switch));
+                }
+            }
+            // Reported like a failure of the disk: the take is lost.
+            WriterMessage::EncodingFailed { take, reason } => return Err(DatasetError::Encoding { take, reason }),
+            WriterMessage::Sync => {
+                self.look_at_disk();
+                let failed = self.takes.iter().find_map(|(take, open)| Some((*take, open.writer.sync().err()?)));
+                if let Some((_, error)) = failed {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves takes that are whole, oldest first; one that is not whole holds up those after it.
+    async fn save(&mut self) {
+        while let Some((&take, oldest)) = self.takes.first_key_value() {
+            if oldest.report.is_none() || oldest.encoded.len() < self.arguments.camera_names.len() {
+                return;
+            }
+            let Some(open) = self.takes.remove(&take) else { return };
+            let Some(report) = open.report else { return };
+            let counters = counters(&self.arguments, &report, &open.substituted, open.switches);
+            match self.arguments.dataset.commit(open.writer, &self.arguments.task, &counters) {
+                Ok(committed) => {
+                    let ended = report.last_tick.woke.mono_ns;
+                    let seconds = self.arguments.clock.now().mono_ns.saturating_sub(ended) as f64 / 1e9;
+                    ::metrics::histogram!(metrics::SAVE_DURATION).record(seconds);
+                    ::metrics::counter!(metrics::EPISODES, "outcome" => "saved").increment(1);
+                    (self.arguments.on_saved)(&committed.summary, Duration::from_secs_f64(seconds));
+                    let (episode_index, rows) = (committed.episode_index, committed.frames);
+                    self.tell(CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds }).await;
+                }
+                Err(error) => self.fail(take, &error.to_string()).await,
+            }
+        }
+    }
+
+    async fn fail(&mut self, take: TakeId, reason: &str) {
+        // The folder is kept: what was recorded may still be of use to somebody.
+        self.takes.remove(&take);
+        self.tell(CoordinatorMessage::TakeFailed { take, reason: reason.to_string() }).await;
+    }
+
+    async fn tell(&mut self, message: CoordinatorMessage) {
+        if self.coordinator.is_none() {
+            self.coordinator = (&mut self.arguments.coordinator).await.ok();
+        }
+        if let Some(coordinator) = &self.coordinator {
+            let _ = coordinator.cast(message);
+        }
+    }
+
+    fn look_at_disk(&mut self) {
+        let Ok(free) = disk_space::free(self.arguments.dataset.root()) else { return };
+        ::metrics::gauge!(metrics::DISK_FREE).set(free as f64);
+        let fps = self.arguments.dataset.fps();
+        let recordable = self.rate.recordable(free.saturating_sub(self.arguments.min_free_bytes), fps);
+        if let Some(seconds) = recordable {
+            ::metrics::gauge!(metrics::RECORDABLE).set(seconds);
+        }
+        self.arguments.status.send_modify(|s| {
+            s.disk_free_bytes = free;
+            s.recordable_s = recordable;
+        });
+    }
+}
+
+/// What was counted in a take, as the summary tells it.
+fn counters(
+    arguments: &WriterArguments,
+    report: &TakeReport,
+    substituted: &[(usize, DropReason)],
+    switches: Vec<(usize, EncoderSwitch)>,
+) -> EpisodeCounters {
+    let mut accounts = report.cameras.clone();
+    for (camera, reason) in substituted {
+        accounts[*camera].substituted(*reason);
+    }
+    let camera = |(index, (name, account)): (usize, (&String, crate::account::CameraAccount))| {
+        let counters = CameraCounters {
+            captured: account.captured(),
+            written: account.written,
+            repeated: account.repeated,
+            sequence_gaps: account.lost_before_capture,
+            dropped: account.dropped,
+            encoder: arguments.encoder.clone(),
+            encoder_switches: switches.iter().filter(|(c, _)| *c == index).map(|(_, s)| s.clone()).collect(),
+        };
+        (name.clone(), counters)
+    };
+    let cameras = arguments.camera_names.iter().zip(accounts).enumerate().map(camera).collect();
+    EpisodeCounters { cameras, arm_errors: report.arm_errors.clone() }
+}
+
+/// Bytes for a second of recording, as measured in this run.
+#[derive(Default)]
+struct DiskRate {
+    bytes: u64,
+    frames: u64,
+}
+
+impl DiskRate {
+    fn recordable(&self, free: u64, fps: u32) -> Option<f64> {
+        let bytes_per_frame = self.bytes as f64 / self.frames as f64;
+        (self.frames > 0 && bytes_per_frame > 0.0).then(|| free as f64 / bytes_per_frame / f64::from(fps))
+    }
+}

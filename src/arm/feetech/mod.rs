@@ -1,0 +1,5 @@
+//! Feetech serial servos: the packets, the registers of the STS3215, and a bus that asks one question at a time.
+
+pub mod bus;
+pub mod packet;
+pub mod registers;

@@ -1,0 +1,265 @@
+//! The SO-101 arms: six STS3215 servos on one bus, follower and leader alike.
+//!
+//! [`Arm`] is what both have in common: the handshake, the calibration, the configuration of the servos, torque and
+//! positions. The order on the wire is LeRobot's, with these differences, all of them for safety: nothing is written
+//! before torque is off and the EEPROM unlocked; a calibration that is written is read back; the goal is the present
+//! position before torque goes on; torque-off is tried on every motor whatever the others answer.
+
+mod follower;
+mod leader;
+
+pub use follower::Follower;
+pub use leader::Leader;
+
+use super::calibration::{Calibration, JointCalibration, Place};
+use super::feetech::bus::{Bus, TRY};
+use super::feetech::registers::{self as reg, Register};
+use super::normalise::{Norm, normalise};
+use super::sim::{SimBus, SimKind};
+use super::{ArmError, Motor};
+use crate::clock::Clock;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The joints and their motors' ids, in the order of the features.
+pub const MOTORS: [(&str, u8); 6] = [
+    ("shoulder_pan", 1),
+    ("shoulder_lift", 2),
+    ("elbow_flex", 3),
+    ("wrist_flex", 4),
+    ("wrist_roll", 5),
+    ("gripper", 6),
+];
+const IDS: [u8; 6] = [1, 2, 3, 4, 5, 6];
+const GRIPPER: u8 = 6;
+
+/// Where the follower's calibration is.
+pub const FOLLOWER_PLACE: Place =
+    Place { table: "robot", kind: "so101_follower", folders: ["robots/so_follower", "robots/so101_follower"] };
+/// Where the leader's calibration is.
+pub const LEADER_PLACE: Place =
+    Place { table: "teleop", kind: "so101_leader", folders: ["teleoperators/so_leader", "teleoperators/so101_leader"] };
+
+/// The value of `port` that stands for the simulated bus.
+const SIM: &str = "sim";
+/// While connecting and at the end a motor may take this long; writing EEPROM takes it some milliseconds.
+const SLOW_TRY: Duration = Duration::from_millis(50);
+const SLOW: Duration = Duration::from_millis(150);
+/// LeRobot's position loop.
+const PID: [(Register, i32); 3] = [(reg::P_COEFFICIENT, 16), (reg::I_COEFFICIENT, 0), (reg::D_COEFFICIENT, 32)];
+/// LeRobot's limits against a burnt-out gripper: half of the torque and the current, a quarter when overloaded.
+const GRIPPER_LIMITS: [(Register, i32); 3] =
+    [(reg::MAX_TORQUE_LIMIT, 500), (reg::PROTECTION_CURRENT, 250), (reg::OVERLOAD_TORQUE, 25)];
+/// The bit of `Phase` that lets positions leave 0…4095.
+const PHASE_MULTI_TURN: i32 = 0x10;
+
+/// The feature names of an arm, follower or leader.
+pub fn features() -> Vec<String> {
+    MOTORS.iter().map(|(name, _)| format!("{name}.pos")).collect()
+}
+
+/// What to connect, from the configuration's `robot` or `teleop`.
+struct Settings<'a> {
+    place: Place,
+    sim: SimKind,
+    port: Option<&'a str>,
+    id: Option<&'a str>,
+    calibration_dir: Option<&'a Path>,
+    use_degrees: bool,
+}
+
+/// One joint: its motor and what its values mean.
+struct Joint {
+    motor: Motor,
+    calibration: JointCalibration,
+    norm: Norm,
+}
+
+/// A connected arm.
+struct Arm {
+    bus: Bus,
+    joints: Vec<Joint>,
+    /// Keeps the simulated bus alive as long as the arm; after `bus`, so that the port is closed first.
+    _sim: Option<SimBus>,
+}
+
+fn soon() -> Instant {
+    Instant::now() + SLOW
+}
+
+impl Arm {
+    /// Opens the port, finds all motors, and leaves them limp, unlocked, calibrated and configured.
+    fn connect(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arm, ArmError> {
+        let place = settings.place;
+        let port = settings.port.ok_or(ArmError::NoPort { table: place.table })?;
+        let calibration = load_calibration(settings, port == SIM)?;
+        let sim = if port == SIM { Some(SimBus::start(settings.sim, clock.clone())?) } else { None };
+        let path = sim.as_ref().map_or(port, SimBus::path);
+        let body = if settings.use_degrees { Norm::Degrees } else { Norm::Range100 };
+        let joints: Vec<Joint> = MOTORS
+            .iter()
+            .zip(calibration.0)
+            .map(|(&(name, id), (_, calibration))| Joint {
+                motor: Motor { id, name },
+                calibration,
+                norm: if id == GRIPPER { Norm::Percent } else { body },
+            })
+            .collect();
+        let bus = Bus::open(path, joints.iter().map(|j| j.motor).collect(), clock.is_simulated())?;
+        let mut arm = Arm { bus, joints, _sim: sim };
+        arm.bus.patience = SLOW_TRY;
+        arm.handshake()?;
+        let calibrated = arm.is_calibrated()?;
+        for id in IDS {
+            arm.write(id, reg::TORQUE_ENABLE, 0)?;
+            arm.write(id, reg::LOCK, 0)?;
+        }
+        if !calibrated {
+            arm.write_calibration(place.table)?;
+        }
+        for id in IDS {
+            arm.write(id, reg::RETURN_DELAY_TIME, 0)?;
+            arm.write(id, reg::MAXIMUM_ACCELERATION, 254)?;
+            arm.write(id, reg::ACCELERATION, 254)?;
+            let phase = arm.read(id, reg::PHASE)?;
+            if phase & PHASE_MULTI_TURN != 0 {
+                arm.write(id, reg::PHASE, phase & !PHASE_MULTI_TURN)?;
+            }
+        }
+        Ok(arm)
+    }
+
+    /// Finds each motor and holds it against what an SO-101 has. An error bit of any motor is an error here.
+    fn handshake(&mut self) -> Result<(), ArmError> {
+        let (mut found, mut wrong) = (Vec::new(), None);
+        for motor in self.bus.motors().to_vec() {
+            match self.bus.ping(motor.id, soon()) {
+                Ok(()) => found.push(motor),
+                Err(ArmError::Timeout { .. }) => continue,
+                Err(error) => return Err(error),
+            }
+            let model = self.read(motor.id, reg::MODEL)?;
+            if model != reg::STS3215 && wrong.is_none() {
+                let port = self.bus.path().to_string();
+                wrong = Some(ArmError::WrongModel { port, motor, expected: reg::STS3215, found: model });
+            }
+        }
+        if let Some(error) = self.bus.take_servo_error().or(wrong) {
+            return Err(error);
+        }
+        if found.len() < self.bus.motors().len() {
+            let (port, expected) = (self.bus.path().to_string(), self.bus.motors().to_vec());
+            return Err(ArmError::MotorsMissing { port, expected, found });
+        }
+        let mut versions = Vec::new();
+        for id in IDS {
+            versions.push((self.read(id, reg::FIRMWARE_MAJOR)?, self.read(id, reg::FIRMWARE_MINOR)?));
+        }
+        if versions.iter().any(|version| *version != versions[0]) {
+            let versions = found.iter().zip(versions).map(|(m, (major, minor))| format!("{m} {major}.{minor}"));
+            return Err(ArmError::MixedFirmware { port: self.bus.path().into(), versions: versions.collect() });
+        }
+        Ok(())
+    }
+
+    /// Whether all motors hold the calibration of the file. All of them are asked, as LeRobot does.
+    fn is_calibrated(&mut self) -> Result<bool, ArmError> {
+        let mut equal = true;
+        for (id, register, expected) in self.calibration_registers(Order::Read) {
+            equal &= self.read(id, register)? == expected;
+        }
+        Ok(equal)
+    }
+
+    /// Writes the file's calibration and reads it back. Torque is off and the EEPROM unlocked.
+    fn write_calibration(&mut self, table: &str) -> Result<(), ArmError> {
+        tracing::warn!(
+            port = self.bus.path(),
+            "the motors hold another calibration than the file of {table}.id; the file's is written to them"
+        );
+        for (id, register, value) in self.calibration_registers(Order::Write) {
+            self.write(id, register, value)?;
+        }
+        for (id, register, written) in self.calibration_registers(Order::Read) {
+            let read = self.read(id, register)?;
+            if read != written {
+                let (port, motor) = (self.bus.path().into(), self.joints[usize::from(id) - 1].motor);
+                return Err(ArmError::NotKept { port, motor, register: register.name, written, read });
+            }
+        }
+        Ok(())
+    }
+
+    /// Motor, register and value of the whole calibration, in LeRobot's order.
+    fn calibration_registers(&self, order: Order) -> Vec<(u8, Register, i32)> {
+        let registers = |joint: &Joint| {
+            let (c, id) = (joint.calibration, joint.motor.id);
+            let min = (id, reg::MIN_POSITION_LIMIT, c.range_min as i32);
+            let max = (id, reg::MAX_POSITION_LIMIT, c.range_max as i32);
+            let homing = (id, reg::HOMING_OFFSET, c.homing_offset as i32);
+            match order {
+                Order::Read => [min, max, homing],
+                Order::Write => [homing, min, max],
+            }
+        };
+        self.joints.iter().flat_map(registers).collect()
+    }
+
+    /// From here on transactions take as long as a tick allows.
+    fn finish_connecting(&mut self) {
+        self.bus.patience = TRY;
+    }
+
+    /// Present positions in steps, in motor order.
+    fn steps(&mut self, deadline: Instant) -> Result<Vec<i32>, ArmError> {
+        self.bus.sync_read(&IDS, reg::PRESENT_POSITION, deadline)
+    }
+
+    /// Present positions as values, in motor order.
+    fn values(&mut self, deadline: Instant) -> Result<Vec<f64>, ArmError> {
+        let steps = self.steps(deadline)?;
+        Ok(self.joints.iter().zip(steps).map(|(j, step)| normalise(j.norm, j.calibration.range(), step)).collect())
+    }
+
+    /// Switches torque off and unlocks every motor; a motor that does not answer does not keep the others from it.
+    fn torque_off(&mut self) -> Vec<ArmError> {
+        self.bus.patience = SLOW_TRY;
+        let off = |arm: &mut Arm, id| {
+            arm.write(id, reg::TORQUE_ENABLE, 0)?;
+            arm.write(id, reg::LOCK, 0)
+        };
+        IDS.into_iter().filter_map(|id| off(self, id).err()).collect()
+    }
+
+    fn read(&mut self, id: u8, register: Register) -> Result<i32, ArmError> {
+        self.bus.read(id, register, soon())
+    }
+
+    fn write(&mut self, id: u8, register: Register, value: i32) -> Result<(), ArmError> {
+        self.bus.write(id, register, value, soon())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Order {
+    Read,
+    Write,
+}
+
+/// The file's calibration. A simulated arm that has no file gets the one its servos start with.
+fn load_calibration(settings: &Settings, simulated: bool) -> Result<Calibration, ArmError> {
+    use super::calibration::CalibrationError::{Absent, NoId};
+    let table = settings.place.table;
+    match settings.place.load(settings.id, settings.calibration_dir, &MOTORS) {
+        Ok((calibration, path)) => {
+            tracing::info!("{table}: calibration from {}", path.display());
+            Ok(calibration)
+        }
+        Err(Absent { .. } | NoId { .. }) if simulated => {
+            tracing::info!("{table}: the simulated arm has no calibration file and uses its built-in calibration");
+            Ok(settings.sim.calibration())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,232 @@
+//! JPEG pictures: what their structure says, and decoding to I420 without a detour through RGB.
+
+use super::yuv::{Chroma, I420, Planar};
+use crate::frame::DropReason;
+use turbojpeg::{Colorspace, Decompressor, Subsamp, YuvImage};
+
+/// What a JPEG's marker segments say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Structure {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// 1 is grey, 3 is colour.
+    pub components: u8,
+    /// Length of the picture in bytes: what follows its end mark is padding.
+    pub end: usize,
+}
+
+/// Why bytes are not a picture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JpegError {
+    /// A segment is missing, cut off, or of a kind that cannot be read.
+    #[error("byte {at} of the JPEG: expected {expected}")]
+    Structure { at: usize, expected: &'static str },
+    /// The end mark is missing.
+    #[error("the JPEG is cut off: no end mark in {bytes} bytes")]
+    Truncated { bytes: usize },
+    /// Another size than the stream's.
+    #[error("the JPEG is {found_width}x{found_height}, expected {width}x{height}: set the camera's width and height")]
+    WrongSize { width: u32, height: u32, found_width: u32, found_height: u32 },
+    /// A kind of JPEG that no camera makes.
+    #[error("the JPEG has {found}, expected YCbCr in 4:2:0, 4:2:2, 4:4:0 or 4:4:4, or grey")]
+    Unsupported { found: String },
+    /// libjpeg-turbo's words.
+    #[error("the JPEG is corrupt: {0}")]
+    Corrupt(String),
+}
+
+impl JpegError {
+    /// Under which label such a frame is counted.
+    pub fn reason(&self) -> DropReason {
+        match self {
+            JpegError::WrongSize { .. } => DropReason::WrongSize,
+            _ => DropReason::Corrupt,
+        }
+    }
+}
+
+/// Reads the marker segments and looks for the end mark from the back: microseconds, since the entropy-coded data is
+/// not read. Bytes after the end mark are allowed, as many cameras pad their pictures. Damage inside the
+/// entropy-coded data shows only when it is decoded.
+pub fn parse(jpeg: &[u8]) -> Result<Structure, JpegError> {
+    let broken = |at, expected| Err(JpegError::Structure { at, expected });
+    if !jpeg.starts_with(&[0xff, 0xd8]) {
+        return broken(0, "a start mark (ff d8)");
+    }
+    let mut frame = None;
+    let mut at = 2;
+    loop {
+        match jpeg.get(at) {
+            Some(0xff) => {}
+            Some(_) => return broken(at, "a marker (ff)"),
+            None => return Err(JpegError::Truncated { bytes: jpeg.len() }),
+        }
+        let Some(&[marker, high, low]) = jpeg.get(at + 1..at + 4) else {
+            return Err(JpegError::Truncated { bytes: jpeg.len() });
+        };
+        if marker == 0xff {
+            // A fill byte before a marker.
+            at += 1;
+            continue;
+        }
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some(body) = jpeg.get(at + 4..at + 2 + length.max(2)) else {
+            return Err(JpegError::Truncated { bytes: jpeg.len() });
+        };
+        match (marker, body) {
+            (0x00..=0x01 | 0xd0..=0xd9, _) => return broken(at, "a segment before the picture's data"),
+            _ if length < 2 => return broken(at, "a segment's length"),
+            // Baseline, extended and progressive, Huffman or arithmetic.
+            (0xc0..=0xc2 | 0xc9 | 0xca, [8, h1, h0, w1, w0, components @ (1 | 3), ..]) => {
+                let (width, height) = (u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0]));
+                frame = Some((u32::from(width), u32::from(height), *components));
+            }
+            (0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf, _) => {
+                return broken(at, "an 8-bit baseline or progressive picture of 1 or 3 components");
+            }
+            (0xda, _) => break,
+            _ => {}
+        }
+        at += 2 + length;
+    }
+    let Some((width, height, components)) = frame else {
+        return broken(at, "the picture's size (a SOF segment) before its data");
+    };
+    match jpeg[at..].windows(2).rposition(|mark| mark == [0xff, 0xd9]) {
+        Some(end) => Ok(Structure { width, height, components, end: at + end + 2 }),
+        None => Err(JpegError::Truncated { bytes: jpeg.len() }),
+    }
+}
+
+/// [`parse`], and the picture's size must be the given one.
+pub fn parse_sized(jpeg: &[u8], width: u32, height: u32) -> Result<Structure, JpegError> {
+    let structure = parse(jpeg)?;
+    if (structure.width, structure.height) != (width, height) {
+        let (found_width, found_height) = (structure.width, structure.height);
+        return Err(JpegError::WrongSize { width, height, found_width, found_height });
+    }
+    Ok(structure)
+}
+
+/// Scans of a progressive picture; more is an attack on the decoder's time and counts as corrupt.
+const SCAN_LIMIT: u32 = 100;
+
+/// A JPEG decoder that keeps its buffers from picture to picture.
+#[derive(Debug)]
+pub struct Decoder {
+    turbo: Decompressor,
+    /// Planes in the JPEG's own sampling.
+    planes: Vec<u8>,
+}
+
+impl Decoder {
+    /// A decoder for pictures of any size.
+    pub fn new() -> Result<Decoder, JpegError> {
+        Ok(Decoder { turbo: decompressor()?, planes: Vec::new() })
+    }
+
+    /// Decodes a picture into `into`, whose size it must have, in `into`'s colour range. Missing Huffman tables, as in
+    /// many cameras' JPEGs, are the standard ones. On an error `into` keeps the picture it had.
+    pub fn decode(&mut self, jpeg: &[u8], into: &mut I420) -> Result<(), JpegError> {
+        let structure = parse_sized(jpeg, into.width() as u32, into.height() as u32)?;
+        let subsampling = match self.planes(&jpeg[..structure.end], into) {
+            Ok(subsampling) => subsampling,
+            Err(error) => {
+                // libjpeg keeps a picture's tables for the next one: do not let those of a broken picture live on.
+                self.turbo = decompressor()?;
+                return Err(error);
+            }
+        };
+        let (y, chroma) = self.planes.split_at(into.width() * into.height());
+        let chroma = (subsampling != Subsamp::Gray).then(|| {
+            let (horizontal, vertical) = subsampling.size();
+            let (u, v) = chroma.split_at(y.len() / horizontal / vertical);
+            Chroma { u, v, horizontal, vertical }
+        });
+        into.fill_from_full(&Planar { y, chroma });
+        Ok(())
+    }
+
+    /// Decodes to `self.planes`.
+    fn planes(&mut self, jpeg: &[u8], size: &I420) -> Result<Subsamp, JpegError> {
+        let corrupt = |error: turbojpeg::Error| JpegError::Corrupt(error.to_string());
+        let (width, height) = (size.width(), size.height());
+        let header = self.turbo.read_header(jpeg).map_err(corrupt)?;
+        if !matches!(header.colorspace, Colorspace::YCbCr | Colorspace::Gray) {
+            return Err(JpegError::Unsupported { found: format!("the colour space {:?}", header.colorspace) });
+        }
+        let subsampling = header.subsamp;
+        if !matches!(subsampling, Subsamp::Gray | Subsamp::None | Subsamp::Sub2x1 | Subsamp::Sub1x2 | Subsamp::Sub2x2) {
+            return Err(JpegError::Unsupported { found: format!("the sampling {subsampling:?}") });
+        }
+        if (header.width, header.height) != (width, height) {
+            return Err(JpegError::Corrupt("two sizes in one picture".into()));
+        }
+        let length = turbojpeg::yuv_pixels_len(width, 1, height, subsampling).map_err(corrupt)?;
+        self.planes.resize(length, 0);
+        let image = YuvImage { pixels: &mut self.planes[..], width, align: 1, height, subsamp: subsampling };
+        match self.turbo.decompress_to_yuv(jpeg, image) {
+            // libjpeg reports the first of its warnings. This one can only come first when the whole picture was read,
+            // and some cameras cause it in every picture; any other warning means that a part of the picture is made up.
+            Err(turbojpeg::Error::TurboJpegError(words)) if words.contains("extraneous bytes before marker 0xd9") => {}
+            other => other.map_err(corrupt)?,
+        }
+        Ok(subsampling)
+    }
+}
+
+fn decompressor() -> Result<Decompressor, JpegError> {
+    let new = || {
+        let mut turbo = Decompressor::new()?;
+        turbo.set_scan_limit(SCAN_LIMIT)?;
+        Ok(turbo)
+    };
+    new().map_err(|error: turbojpeg::Error| JpegError::Corrupt(format!("the decoder does not start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(jpeg: &[u8], expected: Result<(u32, u32, u8, usize), &str>) {
+        match (parse(jpeg), expected) {
+            (Ok(s), Ok(expected)) => assert_eq!((s.width, s.height, s.components, s.end), expected),
+            (Err(e), Err(words)) => assert!(e.to_string().contains(words), "{e}"),
+            (found, expected) => panic!("{found:?}, expected {expected:?}"),
+        }
+    }
+
+    const SOF: [u8; 19] = [0xff, 0xc0, 0, 17, 8, 0, 16, 0, 32, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
+    const SOS: [u8; 14] = [0xff, 0xda, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0];
+
+    fn picture(parts: &[&[u8]]) -> Vec<u8> {
+        [&[0xff, 0xd8][..]].iter().chain(parts).flat_map(|part| part.to_vec()).collect()
+    }
+
+    #[test]
+    fn structure_is_read() {
+        let whole = picture(&[&[0xff, 0xe0, 0, 4, 0, 0], &SOF, &SOS, &[1, 2, 3, 0xff, 0xd9]]);
+        check(&whole, Ok((32, 16, 3, whole.len())));
+        let padded = [&whole[..], &[0; 100]].concat();
+        check(&padded, Ok((32, 16, 3, whole.len())));
+        let filled = picture(&[&[0xff, 0xff], &SOF, &SOS, &[0xff, 0xd9]]);
+        check(&filled, Ok((32, 16, 3, filled.len())));
+    }
+
+    #[test]
+    fn damage_is_named() {
+        check(&[], Err("start mark"));
+        check(b"\xff\xd8", Err("cut off"));
+        check(&picture(&[&SOF, &SOS, &[1, 2, 3]]), Err("cut off"));
+        check(&picture(&[&SOF[..10]]), Err("cut off"));
+        check(&picture(&[&SOS, &[0xff, 0xd9]]), Err("SOF"));
+        check(&picture(&[&[1, 2, 3, 4]]), Err("a marker"));
+        check(&picture(&[&[0xff, 0xd9, 0, 0]]), Err("before the picture's data"));
+        check(&picture(&[&[0xff, 0xe0, 0, 1]]), Err("length"));
+        let mut lossless = SOF;
+        lossless[1] = 0xc3;
+        check(&picture(&[&lossless, &SOS, &[0xff, 0xd9]]), Err("baseline"));
+    }
+}

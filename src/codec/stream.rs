@@ -1,0 +1,224 @@
+//! One camera's frames of one episode, from the camera's bytes to encoded samples, on the calling thread.
+
+use super::yuv::I420;
+use super::{CodecError, PixelHistogram, Sample, SampleFormat, jpeg, openh264};
+use crate::config::schema::{Codec, ColorRange};
+use crate::frame::{DropReason, Frame, PixelFormat};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use turbojpeg::{Subsamp, YuvImage};
+
+/// What a stream is opened with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamParams {
+    pub codec: Codec,
+    /// Constant quantiser of H.264, 0 to 51; see [`openh264::MIN_QP`]. Unused by `copy`.
+    pub quality: u32,
+    /// Frames from one key frame to the next, at least 1. Unused by `copy`, where every frame is one.
+    pub gop: u32,
+    /// Pixels, even.
+    pub width: u32,
+    /// Pixels, even.
+    pub height: u32,
+    /// Frames a second.
+    pub fps: u32,
+    /// The range of the encoded video; `copy` keeps the JPEGs' full range.
+    pub color_range: ColorRange,
+    /// Every so many frames one is sampled for statistics; see [`stats_stride`].
+    pub stats_stride: u64,
+}
+
+/// One frame, encoded.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    pub sample: Sample,
+    /// The frame could not be decoded: the picture before it stands in, at the very start of a stream a grey one.
+    pub substituted: Option<DropReason>,
+    /// Wall time of decoding and conversion; zero for a frame that was decoded before.
+    pub decode: Duration,
+    /// Wall time of encoding.
+    pub encode: Duration,
+    /// The pixels, if the frame is sampled.
+    pub histogram: Option<PixelHistogram>,
+}
+
+/// An open stream. An error of [`VideoStream::encode`] ends it: open another, which goes on with a key frame.
+#[derive(Debug)]
+pub struct VideoStream {
+    params: StreamParams,
+    decoder: jpeg::Decoder,
+    /// The newest picture that was decoded.
+    picture: I420,
+    /// The frame that was encoded last, and whether it was replaced: a frame that repeats is not decoded again.
+    last: (Weak<Frame>, Option<DropReason>),
+    sink: Sink,
+}
+
+/// Where pictures go.
+#[derive(Debug)]
+enum Sink {
+    H264 {
+        encoder: Box<openh264::Encoder>,
+        /// Frames until a key frame is due.
+        until_key: u32,
+    },
+    Copy {
+        format: Arc<SampleFormat>,
+        /// The newest JPEG that could be stored.
+        jpeg: Vec<u8>,
+    },
+}
+
+impl VideoStream {
+    /// Opens the encoder, which encodes a trial picture: an encoder that cannot work fails here.
+    pub fn open(params: StreamParams) -> Result<VideoStream, CodecError> {
+        let StreamParams { codec, quality, gop, width, height, fps, color_range, stats_stride } = params;
+        if gop == 0 || stats_stride == 0 {
+            let what = if gop == 0 { "the GOP" } else { "the stride of statistics" };
+            return Err(CodecError::Parameter { what, found: "0".into(), expected: "at least 1 frame" });
+        }
+        let (sink, range) = match codec {
+            Codec::H264 => {
+                let encoder = Box::new(openh264::Encoder::open(width, height, fps, quality, color_range)?);
+                (Sink::H264 { encoder, until_key: 0 }, color_range)
+            }
+            Codec::Copy => {
+                let jpeg = grey_jpeg(width, height)?;
+                (Sink::Copy { format: Arc::new(SampleFormat::Mjpeg), jpeg }, ColorRange::Full)
+            }
+            Codec::Hevc | Codec::Av1 => return Err(CodecError::NeedsNvenc { codec }),
+        };
+        let decoder = jpeg::Decoder::new().map_err(|error| turbojpeg_failed(error.to_string()))?;
+        let picture = I420::grey(width, height, range);
+        Ok(VideoStream { params, decoder, picture, last: (Weak::new(), None), sink })
+    }
+
+    /// What an mp4 track needs to know; it stays the same for the whole stream.
+    pub fn format(&self) -> &Arc<SampleFormat> {
+        match &self.sink {
+            Sink::H264 { encoder, .. } => encoder.format(),
+            Sink::Copy { format, .. } => format,
+        }
+    }
+
+    /// Makes the next frame a key frame, from which the GOP counts anew.
+    pub fn force_key_frame(&mut self) {
+        if let Sink::H264 { until_key, .. } = &mut self.sink {
+            *until_key = 0;
+        }
+    }
+
+    /// Encodes frame `index` of the episode. The frame that was passed last may be passed again, for a row that repeats it.
+    pub fn encode(&mut self, frame: &Arc<Frame>, index: u64) -> Result<Encoded, CodecError> {
+        let start = Instant::now();
+        let sampled = index.is_multiple_of(self.params.stats_stride);
+        let substituted = self.take_over(frame, sampled)?;
+        let decode = start.elapsed();
+        let histogram = sampled.then(|| {
+            let mut histogram = PixelHistogram::default();
+            histogram.add_picture(&self.picture);
+            histogram
+        });
+        let start = Instant::now();
+        let sample = match &mut self.sink {
+            Sink::H264 { encoder, until_key } => {
+                let sample = encoder.encode(&self.picture, index, *until_key == 0)?;
+                *until_key = if sample.sync { self.params.gop } else { *until_key } - 1;
+                sample
+            }
+            Sink::Copy { jpeg, .. } => Sample { data: jpeg.clone(), sync: true },
+        };
+        Ok(Encoded { sample, substituted, decode, encode: start.elapsed(), histogram })
+    }
+
+    /// Makes `frame` the current picture, or says why the one before stays.
+    fn take_over(&mut self, frame: &Arc<Frame>, sampled: bool) -> Result<Option<DropReason>, CodecError> {
+        let substituted = match &mut self.sink {
+            Sink::Copy { .. } if frame.format == PixelFormat::Yuyv => return Err(CodecError::CopyNeedsJpeg),
+            Sink::Copy { jpeg, .. } => {
+                let structure = jpeg::parse_sized(&frame.data, self.params.width, self.params.height);
+                // Damage inside the entropy-coded data shows only when a frame is decoded; unsampled ones are stored as they are.
+                let checked = structure.and_then(|structure| {
+                    if sampled {
+                        self.decoder.decode(&frame.data, &mut self.picture)?;
+                    }
+                    Ok(structure.end)
+                });
+                match checked {
+                    Ok(end) => {
+                        jpeg.clear();
+                        jpeg.extend_from_slice(&frame.data[..end]);
+                        None
+                    }
+                    Err(error) => Some(error.reason()),
+                }
+            }
+            Sink::H264 { .. } if Weak::ptr_eq(&self.last.0, &Arc::downgrade(frame)) => self.last.1,
+            Sink::H264 { .. } => match frame.format {
+                PixelFormat::Mjpg => {
+                    self.decoder.decode(&frame.data, &mut self.picture).err().map(|error| error.reason())
+                }
+                PixelFormat::Yuyv => unpack(frame, &mut self.picture).err(),
+            },
+        };
+        self.last = (Arc::downgrade(frame), substituted);
+        Ok(substituted)
+    }
+}
+
+fn unpack(frame: &Frame, picture: &mut I420) -> Result<(), DropReason> {
+    let (width, height) = (picture.width(), picture.height());
+    if (frame.width as usize, frame.height as usize) != (width, height) {
+        return Err(DropReason::WrongSize);
+    }
+    // The driver delivers what arrived: less than a whole picture when packets were lost.
+    if frame.data.len() != width * height * 2 {
+        return Err(DropReason::Corrupt);
+    }
+    picture.fill_from_yuyv(&frame.data);
+    Ok(())
+}
+
+/// A mid-grey JPEG in 4:2:2, the sampling of most cameras.
+fn grey_jpeg(width: u32, height: u32) -> Result<Vec<u8>, CodecError> {
+    let (width, height) = (width as usize, height as usize);
+    let image =
+        YuvImage { pixels: &vec![128; width * height * 2][..], width, align: 1, height, subsamp: Subsamp::Sub2x1 };
+    let jpeg = turbojpeg::compress_yuv(image, 90).map_err(|error| turbojpeg_failed(error.to_string()))?;
+    Ok(jpeg.to_vec())
+}
+
+fn turbojpeg_failed(words: String) -> CodecError {
+    CodecError::Library { library: "libjpeg-turbo", index: 0, words }
+}
+
+/// Every how many frames of an episode one is sampled for statistics: at least as often as LeRobot, which takes
+/// max(min(100, n), min(⌊n^0.75⌋, 10,000)) of n frames, evenly spaced. The length must be known beforehand; an episode
+/// that ends early has correspondingly fewer samples.
+pub fn stats_stride(expected_frames: u64) -> u64 {
+    let by_power = (expected_frames as f64).powf(0.75) as u64;
+    let samples = expected_frames.min(100).max(by_power.min(10_000));
+    expected_frames.checked_div(samples).unwrap_or(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_sample_at_least_as_often_as_lerobot() {
+        for (frames, lerobot, stride) in [
+            (0, 0, 1),
+            (1, 1, 1),
+            (60, 60, 1),
+            (100, 100, 1),
+            (150, 100, 1),
+            (250, 100, 2),
+            (600, 121, 4),
+            (30_000, 2_279, 13),
+        ] {
+            assert_eq!(stats_stride(frames), stride, "{frames} frames");
+            assert!(frames.div_ceil(stride) >= lerobot, "{frames} frames");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+use super::*;
+
+const SMALL: &str = r#"
+[robot.cameras.front]
+type = "synthetic"
+
+[dataset]
+repo_id = "lab/pick-cube"
+single_task = "Pick up the cube"
+"#;
+
+fn with(text: &str, overrides: &[(&str, &str)]) -> Result<Config, String> {
+    let overrides: Vec<Override> =
+        overrides.iter().map(|(key, value)| Override { key: key.to_string(), value: value.to_string() }).collect();
+    parse("lab.toml", text, &overrides).map_err(|e| e.to_string())
+}
+
+fn check(key: &str, value: &str, expected: &[&str]) {
+    let error = with(SMALL, &[(key, value)]).expect_err(&format!("{key} = {value} is accepted"));
+    for part in expected {
+        assert!(error.contains(part), "{key} = {value}: `{part}` is not in: {error}");
+    }
+}
+
+#[test]
+fn defaults_are_lerobots() {
+    let config = with(SMALL, &[]).unwrap();
+    assert_eq!((config.dataset.fps, config.dataset.num_episodes), (30, 50));
+    assert_eq!((config.dataset.episode_time_s, config.dataset.reset_time_s), (60.0, 60.0));
+    assert!(config.dataset.streaming_encoding && !config.dataset.gpu_video_encoding && !config.dataset.resume);
+    assert_eq!(config.dataset.encoder, schema::Encoder::default());
+    assert!(config.robot.use_degrees && config.robot.disable_torque_on_disconnect);
+}
+
+#[test]
+fn each_mistake_is_named_with_place_expected_found_and_remedy() {
+    check("dataset.fps", "0", &["dataset.fps", "expected 1 to 240", "found 0"]);
+    check("dataset.fsp", "30", &["dataset.fsp", "found `fsp`", "did you mean `fps`?"]);
+    check("dataset.width", "30", &["stands at `robot.cameras.NAME.width`"]);
+    check("dataset.fps", "\"thirty\"", &["dataset.fps", "expected u32", "string"]);
+    check("dataset.episode_time_s", "1001", &["dataset.episode_time_s", "0.001 to 1000", "float32"]);
+    check("dataset.num_episodes", "0", &["dataset.num_episodes"]);
+    check("dataset.video_encoding_workers", "0", &["dataset.video_encoding_workers", "found 0"]);
+    check("dataset.repo_id", "../x", &["dataset.repo_id", "owner/name"]);
+    check("dataset.single_task", "\" \"", &["dataset.single_task"]);
+    check("dataset.streaming_encoding", "false", &["dataset.streaming_encoding"]);
+    check("dataset.encoder.codec", "vp9", &["dataset.encoder.codec", "vp9", "h264"]);
+    check("dataset.encoder.codec", "av1", &["dataset.encoder.codec", "CPU"]);
+    check("dataset.encoder.quality", "52", &["dataset.encoder.quality", "0 to 51"]);
+    check("dataset.encoder.gop", "0", &["dataset.encoder.gop"]);
+    check("dataset.encoder.preset", "turbo", &["dataset.encoder.preset", "turbo", "medium"]);
+    check("dataset.encoder.encoder_type", "qsv", &["dataset.encoder.encoder_type", "qsv", "software"]);
+    check("robot.cameras.front.fourcc", "MJP", &["robot.cameras.front.fourcc", "exactly four characters"]);
+    check("robot.cameras.front.fourcc", "H264", &["robot.cameras.front.fourcc", "MJPG or YUYV"]);
+    check("robot.cameras.front.width", "641", &["robot.cameras.front.width", "even"]);
+    check("robot.cameras.front.type", "v4l", &["robot.cameras.front.index_or_path", "/dev/v4l/by-id"]);
+    check("robot.cameras.front.type", "gopro", &["robot.cameras.front.type", "gopro", "v4l"]);
+    check("robot.type", "so101_follower", &["robot.port", "teleop.type"]);
+    check("teleop.type", "so101_leader", &["robot.type", "teleop.port"]);
+    check("metrics.listen", "0.0.0.0:9464", &["metrics.listen", "loopback"]);
+    check("metrics.listen", "here", &["metrics.listen", "ADDRESS:PORT"]);
+    check("robot.cameras", "{}", &["robot", "a camera or an arm"]);
+}
+
+#[test]
+fn two_cameras_on_one_device_are_refused() {
+    let text = format!(
+        "{SMALL}[robot.cameras.a]\ntype = \"opencv\"\nindex_or_path = 7\n[robot.cameras.b]\ntype = \"v4l\"\nindex_or_path = \"/dev/video7\"\n"
+    );
+    let error = with(&text, &[]).unwrap_err();
+    assert!(error.contains("robot.cameras.b.index_or_path") && error.contains("camera `a` uses"), "{error}");
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let error = with(SMALL, &[("dataset.fps", "0"), ("dataset.encoder.gop", "0")]).unwrap_err();
+    assert_eq!(error.lines().count(), 2, "{error}");
+}
+
+#[test]
+fn syntax_errors_name_the_line() {
+    let error = with("[dataset]\nfps = = 3\n", &[]).unwrap_err();
+    assert!(error.starts_with("lab.toml:2: not valid TOML"), "{error}");
+}
+
+#[test]
+fn lerobots_other_names_mean_the_same() {
+    let a = format!("{SMALL}[dataset.gpu_encoder_config]\nvcodec = \"copy\"\ncrf = 20\ng = 2\n");
+    let b = format!("{SMALL}[dataset.encoder]\ncodec = \"copy\"\nquality = 20\ngop = 2\n");
+    assert_eq!(with(&a, &[]).unwrap(), with(&b, &[]).unwrap());
+    let both = format!("{SMALL}[dataset.encoder]\ncrf = 20\nquality = 21\n");
+    assert!(with(&both, &[]).unwrap_err().contains("leave `crf` out"));
+}
+
+#[test]
+fn overrides_take_toml_or_plain_text() {
+    let config = with(
+        SMALL,
+        &[
+            ("dataset.num_episodes", "3"),
+            ("dataset.single_task", "Pick up = the cube"),
+            ("robot.cameras.wrist.type", "synthetic"),
+            ("robot.cameras.wrist.fps", "15"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.dataset.num_episodes, 3);
+    assert_eq!(config.dataset.single_task, "Pick up = the cube");
+    assert_eq!(config.robot.cameras["wrist"].fps, 15);
+    let error = with(SMALL, &[("dataset.fps.x", "3")]).map(|_| ()).unwrap_err();
+    assert!(error.contains("dataset.fps"), "{error}");
+}
+
+#[test]
+fn simulated_time_is_all_or_nothing() {
+    let base = [("robot.cameras.front.realtime", "false")];
+    assert!(validate::is_simulated(&with(SMALL, &base).unwrap()));
+    let mixed = [base[0], ("robot.cameras.wrist.type", "synthetic")];
+    assert!(with(SMALL, &mixed).unwrap_err().contains("robot.cameras.wrist.realtime"));
+}
+
+/// `UPDATE_DOCS=1 cargo test` writes it anew.
+#[test]
+fn docs_config_md_is_the_schema() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, reference::markdown()).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == reference::markdown(), "docs/config.md is not what the schema says: run UPDATE_DOCS=1 cargo test");
+    for entry in reference::entries(&reference::json_schema()) {
+        assert!(!entry.doc.is_empty(), "{} has no doc", entry.path);
+    }
+}
+
+proptest::proptest! {
+    /// Whatever stands in the file, the answer is a configuration or a message.
+    #[test]
+    fn any_text_gives_an_answer(text in "\\PC{0,200}", key in "[a-z.]{0,20}", value in "\\PC{0,20}") {
+        let _ = with(&format!("{SMALL}{text}"), &[(&key, &value)]);
+        let _ = with(&text, &[]);
+    }
+}

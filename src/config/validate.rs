@@ -1,0 +1,405 @@
+//! Rules across keys: everything that can be said of a configuration without touching a device or the disk.
+
+use super::Problem;
+use super::schema::*;
+
+/// LeRobot stores time stamps as float32 seconds; beyond this its readers cannot tell neighbouring frames apart.
+pub const LONGEST_EPISODE_S: f64 = 1000.0;
+/// A faster control loop than any arm of this kind can follow.
+pub const HIGHEST_FPS: u32 = 240;
+/// Key frames further apart than this make single frames too slow to read, and the last fragment too much to lose.
+pub const LONGEST_GOP: u32 = 600;
+/// More encoding threads than this are a slip of the finger.
+pub const MOST_WORKERS: u32 = 64;
+/// Presets that encoders with presets know, and what LeRobot users write.
+const PRESETS: [&str; 14] =
+    ["fast", "medium", "slow", "hp", "hq", "default", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "ultrafast"];
+
+/// All that is wrong with a configuration.
+pub fn problems(config: &Config) -> Vec<Problem> {
+    let mut found = Vec::new();
+    dataset(&config.dataset, &mut found);
+    encoder(config, &mut found);
+    cameras(&config.robot, &mut found);
+    arms(config, &mut found);
+    simulated_time(config, &mut found);
+    limits(config, &mut found);
+    found
+}
+
+/// True when the run is not bound to real time: every source can be asked for its next frame at any pace.
+pub fn is_simulated(config: &Config) -> bool {
+    config.robot.cameras.values().any(|camera| !camera.realtime)
+}
+
+/// Rows of one episode.
+pub fn ticks_per_episode(dataset: &Dataset) -> u64 {
+    (dataset.episode_time_s * f64::from(dataset.fps)).round() as u64
+}
+
+fn in_range(
+    found: &mut Vec<Problem>,
+    place: &str,
+    value: impl PartialOrd + std::fmt::Display,
+    low: impl Into<f64>,
+    high: f64,
+    remedy: &str,
+) {
+    let shown = value.to_string();
+    let number: f64 = shown.parse().unwrap_or(f64::NAN);
+    let low = low.into();
+    if !(low..=high).contains(&number) {
+        found.push(Problem::new(place, format!("{low} to {high}"), shown, remedy));
+    }
+}
+
+fn dataset(dataset: &Dataset, found: &mut Vec<Problem>) {
+    in_range(found, "dataset.fps", dataset.fps, 1, f64::from(HIGHEST_FPS), "set the rate of rows, 30 for most cameras");
+    let longest = "LeRobot's float32 time stamps cannot tell frames apart in longer episodes: record several";
+    in_range(found, "dataset.episode_time_s", dataset.episode_time_s, 0.001, LONGEST_EPISODE_S, longest);
+    if dataset.fps > 0 && dataset.episode_time_s > 0.0 && ticks_per_episode(dataset) == 0 {
+        found.push(Problem::new(
+            "dataset.episode_time_s",
+            "at least one row",
+            format!("{} s at {} rows a second", dataset.episode_time_s, dataset.fps),
+            "make the episode longer",
+        ));
+    }
+    in_range(found, "dataset.reset_time_s", dataset.reset_time_s, 0, 86_400.0, "give the pause in seconds; 0 for none");
+    in_range(found, "dataset.num_episodes", dataset.num_episodes, 1, 1e6, "give how many episodes this run records");
+    if dataset.single_task.trim().is_empty() {
+        found.push(Problem::new(
+            "dataset.single_task",
+            "what the robot is to do, in words",
+            "nothing",
+            "write it as you would tell a person: policies are conditioned on it",
+        ));
+    }
+    let parts: Vec<&str> = dataset.repo_id.split('/').collect();
+    let good = |part: &&str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    if parts.len() != 2 || !parts.iter().all(good) {
+        found.push(Problem::new(
+            "dataset.repo_id",
+            "owner/name of letters, digits, '.', '_' and '-'",
+            format!("\"{}\"", dataset.repo_id),
+            "name it as on the hub, such as lab/pick-cube; nothing is uploaded",
+        ));
+    }
+    if let Some(workers) = dataset.video_encoding_workers {
+        in_range(
+            found,
+            "dataset.video_encoding_workers",
+            workers,
+            1,
+            f64::from(MOST_WORKERS),
+            "leave it out for one thread a camera, at most the machine's cores",
+        );
+    }
+    in_range(
+        found,
+        "dataset.video_encoding_queue_size",
+        dataset.video_encoding_queue_size,
+        1,
+        10_000.0,
+        "100 is plenty",
+    );
+    if !dataset.streaming_encoding {
+        found.push(Problem::new(
+            "dataset.streaming_encoding",
+            "true",
+            "false",
+            "this version encodes while it records; leave the key out",
+        ));
+    }
+}
+
+fn encoder(config: &Config, found: &mut Vec<Problem>) {
+    let encoder = &config.dataset.encoder;
+    if encoder.encoder_type == EncoderType::Nvenc {
+        found.push(Problem::new(
+            "dataset.encoder.encoder_type",
+            "auto or software",
+            "nvenc",
+            "this version encodes on the CPU only",
+        ));
+    }
+    if matches!(encoder.codec, Codec::Hevc | Codec::Av1) {
+        let name = if encoder.codec == Codec::Hevc { "hevc" } else { "av1" };
+        found.push(Problem::new(
+            "dataset.encoder.codec",
+            "h264 or copy",
+            name,
+            "this version encodes on the CPU only, which makes h264",
+        ));
+    }
+    in_range(
+        found,
+        "dataset.encoder.quality",
+        encoder.quality,
+        0,
+        51.0,
+        "it is the constant QP of h264; 23 is a good start, lower is better and larger",
+    );
+    in_range(
+        found,
+        "dataset.encoder.gop",
+        encoder.gop,
+        1,
+        f64::from(LONGEST_GOP),
+        "2 reads single frames fastest, 15 is a good start, 30 makes the smallest files",
+    );
+    if !PRESETS.contains(&encoder.preset.as_str()) {
+        found.push(Problem::new(
+            "dataset.encoder.preset",
+            PRESETS.join(", "),
+            format!("\"{}\"", encoder.preset),
+            "leave it out for fast",
+        ));
+    }
+    if encoder.codec == Codec::Copy {
+        for (name, camera) in &config.robot.cameras {
+            if camera.fourcc != "MJPG" && camera.fourcc.len() == 4 {
+                found.push(Problem::new(
+                    format!("robot.cameras.{name}.fourcc"),
+                    "MJPG where dataset.encoder.codec = \"copy\"",
+                    format!("\"{}\"", camera.fourcc),
+                    "copy stores the camera's JPEGs: ask the camera for MJPG or set codec = \"h264\"",
+                ));
+            }
+        }
+    }
+}
+
+fn cameras(robot: &Robot, found: &mut Vec<Problem>) {
+    if robot.cameras.is_empty() && robot.kind == RobotKind::None {
+        found.push(Problem::new(
+            "robot",
+            "a camera or an arm",
+            "neither",
+            "add a table [robot.cameras.front] or set robot.type",
+        ));
+    }
+    for (name, camera) in &robot.cameras {
+        let at = |key: &str| format!("robot.cameras.{name}.{key}");
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+            found.push(Problem::new(
+                format!("robot.cameras.{name}"),
+                "a name of letters, digits, '_' and '-'",
+                format!("\"{name}\""),
+                "rename it: the name becomes the feature observation.images.NAME",
+            ));
+        }
+        if camera.fourcc.chars().count() != 4 {
+            found.push(Problem::new(
+                at("fourcc"),
+                "exactly four characters",
+                format!("\"{}\"", camera.fourcc),
+                "write MJPG or YUYV",
+            ));
+        } else if crate::frame::PixelFormat::from_fourcc(camera.fourcc.as_bytes()).is_none() {
+            found.push(Problem::new(
+                at("fourcc"),
+                "MJPG or YUYV",
+                format!("\"{}\"", camera.fourcc),
+                "ask the camera for MJPG",
+            ));
+        } else if camera.kind != CameraKind::V4l && camera.fourcc != "MJPG" {
+            found.push(Problem::new(
+                at("fourcc"),
+                "MJPG for file and synthetic cameras",
+                format!("\"{}\"", camera.fourcc),
+                "leave it out",
+            ));
+        }
+        for (key, value) in [("width", camera.width), ("height", camera.height)] {
+            in_range(found, &at(key), value, 16, 8192.0, "give the picture's size in pixels");
+            if value % 2 == 1 {
+                found.push(Problem::new(
+                    at(key),
+                    "an even number",
+                    value.to_string(),
+                    "video stores one colour sample for two pixels: choose an even size",
+                ));
+            }
+        }
+        in_range(found, &at("fps"), camera.fps, 1, 1000.0, "give the camera's rate");
+        match (&camera.kind, &camera.index_or_path) {
+            (CameraKind::V4l, None) => found.push(Problem::new(
+                at("index_or_path"),
+                "a device",
+                "nothing",
+                "give its path under /dev/v4l/by-id (`ls -l /dev/v4l/by-id`), or an index",
+            )),
+            (CameraKind::File, None) => {
+                found.push(Problem::new(
+                    at("index_or_path"),
+                    "a file",
+                    "nothing",
+                    "give the path of the MJPEG to play",
+                ));
+            }
+            _ => {}
+        }
+        if camera.kind == CameraKind::V4l && !camera.realtime {
+            found.push(Problem::new(
+                at("realtime"),
+                "true for a real camera",
+                "false",
+                "leave it out: only file and synthetic cameras can run faster than time",
+            ));
+        }
+    }
+    let devices: Vec<(&String, std::path::PathBuf)> = robot
+        .cameras
+        .iter()
+        .filter(|(_, camera)| camera.kind == CameraKind::V4l)
+        .filter_map(|(name, camera)| {
+            let path = camera.index_or_path.as_ref()?.path();
+            // Two names of one device are one device: by-id and /dev/videoN. One that is absent keeps its name.
+            Some((name, std::fs::canonicalize(&path).unwrap_or(path)))
+        })
+        .collect();
+    for (i, (name, path)) in devices.iter().enumerate() {
+        if let Some((other, _)) = devices[..i].iter().find(|(_, p)| p == path) {
+            found.push(Problem::new(
+                format!("robot.cameras.{name}.index_or_path"),
+                "a device of its own",
+                format!("{}, which camera `{other}` uses", path.display()),
+                "give each camera its own device",
+            ));
+        }
+    }
+}
+
+fn arms(config: &Config, found: &mut Vec<Problem>) {
+    let (robot, teleop) = (&config.robot, &config.teleop);
+    if robot.kind == RobotKind::So101Follower {
+        if robot.port.is_none() {
+            found.push(Problem::new(
+                "robot.port",
+                "a serial port",
+                "nothing",
+                "give its path under /dev/serial/by-id, or \"sim\"",
+            ));
+        }
+        if teleop.kind == TeleopKind::None {
+            found.push(Problem::new(
+                "teleop.type",
+                "so101_leader where robot.type = \"so101_follower\"",
+                "none",
+                "the recorded action is the leader's: configure one, or set robot.type = \"none\"",
+            ));
+        }
+        if teleop.kind == TeleopKind::So101Leader && robot.use_degrees != teleop.use_degrees {
+            found.push(Problem::new(
+                "teleop.use_degrees",
+                format!("{}, as robot.use_degrees", robot.use_degrees),
+                teleop.use_degrees.to_string(),
+                "the leader's value is the follower's goal: both need one unit",
+            ));
+        }
+        match &robot.max_relative_target {
+            Some(MaxRelativeTarget::All(limit)) => positive(found, "robot.max_relative_target", *limit),
+            Some(MaxRelativeTarget::ByMotor(limits)) => {
+                for (motor, limit) in limits {
+                    positive(found, &format!("robot.max_relative_target.{motor}"), *limit);
+                }
+            }
+            None => {}
+        }
+    }
+    if teleop.kind == TeleopKind::So101Leader {
+        if robot.kind == RobotKind::None {
+            found.push(Problem::new(
+                "robot.type",
+                "so101_follower where teleop.type = \"so101_leader\"",
+                "none",
+                "set robot.type = \"so101_follower\", or teleop.type = \"none\"",
+            ));
+        }
+        match (&teleop.port, &robot.port) {
+            (None, _) => found.push(Problem::new(
+                "teleop.port",
+                "a serial port",
+                "nothing",
+                "give its path under /dev/serial/by-id, or \"sim\"",
+            )),
+            (Some(a), Some(b)) if a == b && a != "sim" => found.push(Problem::new(
+                "teleop.port",
+                "another port than the robot's",
+                format!("\"{a}\" for both"),
+                "leader and follower have a bus each",
+            )),
+            _ => {}
+        }
+    }
+}
+
+fn positive(found: &mut Vec<Problem>, place: &str, limit: f64) {
+    if !(limit > 0.0 && limit.is_finite()) {
+        found.push(Problem::new(place, "a step above 0", limit.to_string(), "leave it out for no limit"));
+    }
+}
+
+fn simulated_time(config: &Config, found: &mut Vec<Problem>) {
+    if !is_simulated(config) {
+        return;
+    }
+    for (name, camera) in config.robot.cameras.iter().filter(|(_, camera)| camera.realtime) {
+        found.push(Problem::new(
+            format!("robot.cameras.{name}.realtime"),
+            "false, as another camera has",
+            "true",
+            if camera.kind == CameraKind::V4l {
+                "a real camera cannot run in simulated time: set realtime = true for all"
+            } else {
+                "a run is in real time as a whole or not at all: give all cameras the same"
+            },
+        ));
+    }
+    for (place, port) in [("robot.port", &config.robot.port), ("teleop.port", &config.teleop.port)] {
+        if let Some(port) = port.as_deref().filter(|port| *port != "sim") {
+            found.push(Problem::new(
+                place,
+                "\"sim\" where cameras have realtime = false",
+                format!("\"{port}\""),
+                "a real arm cannot run in simulated time",
+            ));
+        }
+    }
+}
+
+fn limits(config: &Config, found: &mut Vec<Problem>) {
+    in_range(
+        found,
+        "limits.frame_memory_mib",
+        config.limits.frame_memory_mib,
+        16,
+        65_536.0,
+        "256 holds a second of some twenty 720p cameras",
+    );
+    in_range(found, "limits.min_free_gib", config.limits.min_free_gib, 0, 1e6, "give it in GiB");
+    let listen = &config.metrics.listen;
+    if listen.is_empty() {
+        return;
+    }
+    match listen.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => {}
+        Ok(_) => found.push(Problem::new(
+            "metrics.listen",
+            "a loopback address such as 127.0.0.1:9464",
+            format!("\"{listen}\""),
+            "the page has no password: listen on loopback and let Prometheus run on this machine or reach it by a tunnel",
+        )),
+        Err(_) => found.push(Problem::new(
+            "metrics.listen",
+            "ADDRESS:PORT",
+            format!("\"{listen}\""),
+            "write 127.0.0.1:9464, or \"\" for none",
+        )),
+    }
+}

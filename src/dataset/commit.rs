@@ -1,0 +1,289 @@
+//! How a take becomes an episode: all of its files, or none.
+//!
+//! 1. Every new file is written in the take's folder and made durable.
+//! 2. `commit.json`, the list of renames, is written beside them, made durable under another name and renamed: the
+//!    point of no return.
+//! 3. The files are renamed to their places, and every folder up to the root is made durable.
+//! 4. `meta/info.json` is renamed last, and made durable: from here on LeRobot sees the episode.
+//! 5. The take's folder is removed.
+//!
+//! A crash before 2 leaves a take without a marker: it is kept as an orphan. After 2, the next start does 3 to 5 again:
+//! a rename whose source is gone was done. A crash after 4 can bring the folder back, even after later episodes were
+//! saved; info.json then counts the marker's episode already, and only the folder is removed.
+
+use super::disk;
+use super::error::DatasetError;
+use super::info::Info;
+use super::layout;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+type Result<T> = std::result::Result<T, DatasetError>;
+
+const MARKER: &str = "commit.json";
+const UNSEALED_MARKER: &str = "commit.json.tmp";
+
+/// The renames that make an episode. The last one is info.json's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    pub episode: u64,
+    /// From a name in the take's folder to a path in the data set.
+    pub renames: Vec<(String, PathBuf)>,
+}
+
+/// What was found and done when a data set was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Episodes whose interrupted save was completed.
+    pub completed: Vec<u64>,
+    /// Folders of takes that were not finished, moved aside now.
+    pub orphans: Vec<PathBuf>,
+}
+
+/// Steps 1 and 2 up to the point of no return: staged files are durable, the marker is written but does not count yet.
+/// After an error the take is as it was.
+pub fn prepare(dir: &Path, marker: &Marker) -> Result<()> {
+    let path = dir.join(UNSEALED_MARKER);
+    disk::write(&path, &serde_json::to_vec(marker).map_err(DatasetError::encode(MARKER))?)?;
+    let mut files: Vec<PathBuf> = marker.renames.iter().map(|(from, _)| dir.join(from)).collect();
+    files.push(path);
+    disk::sync_all(&files)
+}
+
+/// The point of no return.
+pub fn seal(dir: &Path) -> Result<()> {
+    disk::rename(&dir.join(UNSEALED_MARKER), &dir.join(MARKER))?;
+    disk::sync(dir)
+}
+
+/// Steps 3 to 5. Doing it again after an interruption, at any point, gives the same.
+pub fn apply(root: &Path, dir: &Path, marker: &Marker) -> Result<()> {
+    if let Some((last, files)) = marker.renames.split_last() {
+        rename_all(root, dir, files)?;
+        rename_all(root, dir, std::slice::from_ref(last))?;
+    }
+    disk::remove_dir_all(dir)
+}
+
+/// Renames, then makes durable every folder from the files up to the root. Folders that were there are synced too: a
+/// crash may have come between making and syncing them, and where nothing is to be written it costs nothing.
+fn rename_all(root: &Path, dir: &Path, renames: &[(String, PathBuf)]) -> Result<()> {
+    let mut parents = BTreeSet::new();
+    for (from, to) in renames {
+        let (from, target) = (dir.join(from), root.join(to));
+        if let Some(parent) = target.parent() {
+            disk::create_dir_all(parent)?;
+        }
+        if from.exists() {
+            disk::rename(&from, &target)?;
+        } else if !target.exists() {
+            return Err(DatasetError::Invalid {
+                path: target,
+                expected: "the file of an interrupted save".into(),
+                found: format!("neither it nor {}", from.display()),
+                remedy: "the disk lost a file it had reported as written: restore the data set from a copy",
+            });
+        }
+        parents.extend(to.ancestors().skip(1).map(|ancestor| root.join(ancestor)));
+    }
+    disk::sync_all(&Vec::from_iter(parents))
+}
+
+/// What an interrupted run left behind, by folder: a marker, or none for an unfinished take. Changes nothing.
+pub fn find(root: &Path) -> Result<Vec<(PathBuf, Option<Marker>)>> {
+    let partial = root.join(layout::PARTIAL);
+    let mut found = Vec::new();
+    for name in disk::names(&partial)?.into_iter().filter(|name| !name.starts_with(layout::ORPHAN_PREFIX)) {
+        let dir = partial.join(name);
+        let path = dir.join(MARKER);
+        let marker = if path.exists() { Some(parse(&disk::read(&path)?, &path)?) } else { None };
+        found.push((dir, marker));
+    }
+    found.sort_by_key(|(_, marker)| marker.as_ref().map(|marker| marker.episode));
+    Ok(found)
+}
+
+/// Completes interrupted saves and moves unfinished takes aside. Nothing is deleted but what was saved.
+pub fn recover(root: &Path) -> Result<Recovery> {
+    let mut recovery = Recovery::default();
+    for (dir, marker) in find(root)? {
+        match marker {
+            Some(marker) => {
+                let path = root.join(layout::INFO);
+                let saved = if path.exists() { Info::parse(&disk::read(&path)?, &path)?.total_episodes } else { 0 };
+                if marker.episode < saved {
+                    disk::remove_dir_all(&dir)?;
+                    continue;
+                }
+                if marker.episode > saved {
+                    return Err(DatasetError::Invalid {
+                        path: dir,
+                        expected: format!("the save of episode {saved}"),
+                        found: format!("that of episode {}", marker.episode),
+                        remedy: "move the folder away, or restore the missing episodes",
+                    });
+                }
+                apply(root, &dir, &marker)?;
+                recovery.completed.push(marker.episode);
+            }
+            None => recovery.orphans.push(set_aside(root, &dir)?),
+        }
+    }
+    if recovery != Recovery::default() && root.join(layout::PARTIAL).exists() {
+        disk::sync(&root.join(layout::PARTIAL))?;
+    }
+    Ok(recovery)
+}
+
+fn set_aside(root: &Path, dir: &Path) -> Result<PathBuf> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let partial = root.join(layout::PARTIAL);
+    let free = (0u64..).map(|n| {
+        let suffix = if n == 0 { String::new() } else { format!("-{n}") };
+        partial.join(format!("{}{name}{suffix}", layout::ORPHAN_PREFIX))
+    });
+    let target = free.into_iter().find(|path| !path.exists()).unwrap_or_default();
+    disk::rename(dir, &target)?;
+    Ok(target)
+}
+
+/// Reads a marker; one whose paths leave the data set is refused.
+fn parse(bytes: &[u8], path: &Path) -> Result<Marker> {
+    let invalid = |found: String| DatasetError::Invalid {
+        path: path.to_owned(),
+        expected: "the list of an interrupted save's files".into(),
+        found,
+        remedy: "move the folder away: its episode was not saved",
+    };
+    let marker: Marker = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
+    let inside = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
+    match marker.renames.iter().find(|(from, to)| !inside(Path::new(from)) || !inside(to)) {
+        Some((from, to)) => Err(invalid(format!("`{from}` to `{}`", to.display()))),
+        None => Ok(marker),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn put(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn info(episodes: u64) -> String {
+        let spec = crate::dataset::DatasetSpec {
+            fps: 30,
+            robot_type: None,
+            state_names: vec!["a".into()],
+            action_names: vec![],
+            cameras: vec![],
+        };
+        let mut info = Info::new(&spec);
+        info.set_totals(episodes, 0, 0);
+        serde_json::to_string(&info).unwrap()
+    }
+
+    /// Every file below `root`, with its content.
+    fn tree(root: &Path) -> Vec<(PathBuf, String)> {
+        let mut files = Vec::new();
+        let mut dirs = vec![root.to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    dirs.push(path);
+                } else {
+                    files.push((path.strip_prefix(root).unwrap().to_owned(), fs::read_to_string(&path).unwrap()));
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// A data set of one episode, and a take about to become episode 1.
+    fn staged(root: &Path) -> (PathBuf, Marker) {
+        put(&root.join(layout::INFO), &info(1));
+        let dir = root.join(layout::take(1, 1));
+        let renames = vec![
+            ("a.mp4".to_string(), PathBuf::from("videos/a/chunk-000/file-001.mp4")),
+            ("b.parquet".to_string(), PathBuf::from("data/chunk-000/file-001.parquet")),
+            ("info.json".to_string(), PathBuf::from(layout::INFO)),
+        ];
+        put(&dir.join("a.mp4"), "video");
+        put(&dir.join("b.parquet"), "rows");
+        put(&dir.join("info.json"), &info(2));
+        let marker = Marker { episode: 1, renames };
+        prepare(&dir, &marker).unwrap();
+        (dir, marker)
+    }
+
+    #[test]
+    fn a_crash_anywhere_gives_the_old_data_set_or_the_new_one() {
+        let expected = tempfile::tempdir().unwrap();
+        let (dir, marker) = staged(expected.path());
+        seal(&dir).unwrap();
+        apply(expected.path(), &dir, &marker).unwrap();
+        let expected = tree(expected.path());
+
+        // Before the point of no return: the old data set, and the take is kept.
+        let root = tempfile::tempdir().unwrap();
+        staged(root.path());
+        let recovery = recover(root.path()).unwrap();
+        assert_eq!((recovery.completed.len(), recovery.orphans.len()), (0, 1));
+        assert_eq!(fs::read_to_string(recovery.orphans[0].join("a.mp4")).unwrap(), "video");
+        assert_eq!(fs::read_to_string(root.path().join(layout::INFO)).unwrap(), info(1));
+        let before = tree(root.path());
+        assert_eq!(recover(root.path()).unwrap(), Recovery::default(), "the second time finds nothing to do");
+        assert_eq!(tree(root.path()), before);
+
+        // After it: the new one, whichever renames were done.
+        for done in 0..=marker.renames.len() {
+            let root = tempfile::tempdir().unwrap();
+            let (dir, marker) = staged(root.path());
+            seal(&dir).unwrap();
+            rename_all(root.path(), &dir, &marker.renames[..done]).unwrap();
+            recover(root.path()).unwrap();
+            assert_eq!(tree(root.path()), expected, "{done} renames done");
+            assert_eq!(recover(root.path()).unwrap(), Recovery::default());
+        }
+    }
+
+    #[test]
+    fn a_marker_that_came_back_after_later_episodes_changes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, _) = staged(root.path());
+        seal(&dir).unwrap();
+        put(&root.path().join(layout::INFO), &info(5));
+        assert_eq!(recover(root.path()).unwrap(), Recovery::default());
+        assert_eq!(tree(root.path()), [(PathBuf::from(layout::INFO), info(5))]);
+    }
+
+    #[test]
+    fn lost_files_gaps_and_foreign_paths_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, _) = staged(root.path());
+        seal(&dir).unwrap();
+        fs::remove_file(dir.join("b.parquet")).unwrap();
+        let message = recover(root.path()).unwrap_err().to_string();
+        assert!(
+            message.contains("data/chunk-000/file-001.parquet: expected the file of an interrupted save"),
+            "{message}"
+        );
+
+        put(&root.path().join(layout::INFO), &info(0));
+        let message = recover(root.path()).unwrap_err().to_string();
+        assert!(message.contains("expected the save of episode 0, found that of episode 1"), "{message}");
+
+        for to in ["../outside", "/etc/passwd", "data/../../x"] {
+            let marker = Marker { episode: 1, renames: vec![("a.mp4".into(), to.into())] };
+            let error = parse(&serde_json::to_vec(&marker).unwrap(), Path::new("m")).unwrap_err().to_string();
+            assert!(error.contains(to), "{error}");
+        }
+        assert!(parse(b"{", Path::new("m")).is_err());
+    }
+}

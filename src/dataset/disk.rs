@@ -1,0 +1,62 @@
+//! The few operations on files that a data set is made of, with errors that carry operation and path.
+
+use super::error::DatasetError;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+type Result<T> = std::result::Result<T, DatasetError>;
+
+/// A whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(DatasetError::io("read", path))
+}
+
+/// Writes a whole file; it is not durable before [`sync_all`].
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(DatasetError::io("write", path))
+}
+
+/// Makes files and folders durable, all at once: a journaling file system then commits them together, where one after
+/// the other costs a commit each (on ext4 9 files take 2 ms instead of 32 ms).
+pub fn sync_all(paths: &[PathBuf]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = paths.iter().map(|path| scope.spawn(move || sync(path))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+/// Makes one file or folder durable.
+pub fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(DatasetError::io("fsync", path))
+}
+
+/// Renames within the data set, over what is there.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(DatasetError::io("rename", from))
+}
+
+/// Makes a folder and those above it.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(DatasetError::io("make the folder", path))
+}
+
+/// Removes a folder with all that is in it.
+pub fn remove_dir_all(path: &Path) -> Result<()> {
+    fs::remove_dir_all(path).map_err(DatasetError::io("remove the folder", path))
+}
+
+/// Names in a folder, sorted; none when there is no such folder.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(DatasetError::io("list the folder", path)(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(DatasetError::io("list the folder", path))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}

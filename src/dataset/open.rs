@@ -1,0 +1,271 @@
+//! Opening a data set: a new one, or one that exists, our own or LeRobot's.
+
+use super::commit;
+use super::disk;
+use super::error::DatasetError;
+use super::info::{Info, Source};
+use super::layout::{self, FileIndex};
+use super::spec::DatasetSpec;
+use super::stats::FeatureStats;
+use super::{Dataset, NextFiles, tasks};
+use arrow_array::{Array, Int64Array};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rustix::fs::{Access, FlockOperation};
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+type Result<T> = std::result::Result<T, DatasetError>;
+
+/// What [`Dataset::check`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Episodes that are there.
+    pub episodes: u64,
+    /// Rows that are there.
+    pub frames: u64,
+    /// Saves that an interrupted run left to be completed.
+    pub to_complete: Vec<u64>,
+    /// Unfinished takes that would be set aside.
+    pub unfinished: Vec<PathBuf>,
+}
+
+impl Dataset {
+    /// Starts a new data set. The folder must be absent, empty, or hold nothing but unfinished takes of ours. Nothing is
+    /// in `meta/` before the first episode.
+    pub fn create(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
+        spec.validate()?;
+        refuse_content(root)?;
+        disk::create_dir_all(&root.join(layout::RECORDER))?;
+        let lock = lock(root)?;
+        let recovery = commit::recover(root)?;
+        // A first episode whose save was interrupted is there only now.
+        refuse_content(root)?;
+        let info = Info::new(&spec);
+        let features = info.sources(&spec);
+        let next = NextFiles { videos: vec![FileIndex::default(); spec.cameras.len()], ..NextFiles::default() };
+        Ok(Dataset {
+            root: root.to_owned(),
+            spec: Arc::new(spec),
+            info,
+            features,
+            stats: Vec::new(),
+            tasks: Vec::new(),
+            next,
+            recovery,
+            interrupted: None,
+            _lock: lock,
+        })
+    }
+
+    /// Opens a data set to add episodes. Interrupted saves are completed first, unfinished takes set aside
+    /// ([`Dataset::recovery`]). Refused when rate, robot or features differ.
+    pub fn resume(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
+        spec.validate()?;
+        // Before anything is touched: a folder that is no data set stays as it is.
+        match read_info(root)? {
+            Some(info) => refuse_differences(root, &info, &spec)?,
+            None if commit::find(root)?.is_empty() => return Err(DatasetError::NotADataset { root: root.to_owned() }),
+            None => {}
+        }
+        disk::create_dir_all(&root.join(layout::RECORDER))?;
+        let lock = lock(root)?;
+        let recovery = commit::recover(root)?;
+        let info = read_info(root)?.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })?;
+        refuse_differences(root, &info, &spec)?;
+        let content = read_content(root, &info, &spec)?;
+        Ok(Dataset {
+            root: root.to_owned(),
+            features: info.sources(&spec),
+            spec: Arc::new(spec),
+            info,
+            stats: content.stats,
+            tasks: content.tasks,
+            next: content.next,
+            recovery,
+            interrupted: None,
+            _lock: lock,
+        })
+    }
+
+    /// Says whether [`Dataset::create`] or [`Dataset::resume`] would do, without touching anything.
+    pub fn check(root: &Path, spec: &DatasetSpec, resume: bool) -> Result<Outlook> {
+        spec.validate()?;
+        let mut outlook = Outlook::default();
+        for (dir, marker) in commit::find(root)? {
+            match marker {
+                Some(marker) => outlook.to_complete.push(marker.episode),
+                None => outlook.unfinished.push(dir),
+            }
+        }
+        match read_info(root)? {
+            None if resume && outlook.to_complete.is_empty() => {
+                return Err(DatasetError::NotADataset { root: root.to_owned() });
+            }
+            Some(info) if resume => {
+                refuse_differences(root, &info, spec)?;
+                // Files of an interrupted save may lie beyond what info.json counts.
+                if outlook.to_complete.is_empty() {
+                    read_content(root, &info, spec)?;
+                }
+                (outlook.episodes, outlook.frames) = (info.total_episodes, info.total_frames);
+            }
+            _ if resume => {}
+            _ => refuse_content(root)?,
+        }
+        if root.join(layout::LOCK).exists() {
+            lock(root)?;
+        }
+        let existing = root.ancestors().find(|path| path.exists() && !path.as_os_str().is_empty());
+        let existing = existing.unwrap_or(Path::new("."));
+        rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|e| DatasetError::io("write in the folder", existing)(e.into()))?;
+        Ok(outlook)
+    }
+}
+
+/// Takes the lock that a crash releases by itself.
+fn lock(root: &Path) -> Result<File> {
+    let path = root.join(layout::LOCK);
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
+    let file = options.open(&path).map_err(DatasetError::io("open", &path))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DatasetError::Locked { root: root.to_owned() }),
+        Err(e) => Err(DatasetError::io("lock", &path)(e.into())),
+    }
+}
+
+/// Refuses a folder that holds more than what a run without a saved episode leaves behind.
+fn refuse_content(root: &Path) -> Result<()> {
+    if let Some(info) = read_info(root)? {
+        return Err(DatasetError::Exists { root: root.to_owned(), episodes: info.total_episodes });
+    }
+    let ours = |name: &str| name == layout::PARTIAL || name == layout::RECORDER;
+    if let Some(found) = disk::names(root)?.into_iter().find(|name| !ours(name)) {
+        return Err(DatasetError::ForeignFiles { root: root.to_owned(), found });
+    }
+    let lock_only = |name: &String| root.join(layout::RECORDER).join(name) == root.join(layout::LOCK);
+    match disk::names(&root.join(layout::RECORDER))?.into_iter().find(|name| !lock_only(name)) {
+        Some(name) => {
+            Err(DatasetError::ForeignFiles { root: root.to_owned(), found: format!("{}/{name}", layout::RECORDER) })
+        }
+        None => Ok(()),
+    }
+}
+
+fn refuse_differences(root: &Path, info: &Info, spec: &DatasetSpec) -> Result<()> {
+    let differences = info.differences(spec);
+    if differences.is_empty() { Ok(()) } else { Err(DatasetError::Differs { root: root.to_owned(), differences }) }
+}
+
+fn read_info(root: &Path) -> Result<Option<Info>> {
+    let path = root.join(layout::INFO);
+    if path.exists() { Ok(Some(Info::parse(&disk::read(&path)?, &path)?)) } else { Ok(None) }
+}
+
+/// What adding to a data set must know, beside info.json.
+struct Content {
+    stats: Vec<(String, FeatureStats)>,
+    tasks: Vec<String>,
+    next: NextFiles,
+}
+
+/// Reads it, and refuses a data set whose parts do not agree: LeRobot leaves one when it is killed.
+fn read_content(root: &Path, info: &Info, spec: &DatasetSpec) -> Result<Content> {
+    let mut content = Content { stats: Vec::new(), tasks: Vec::new(), next: next_files(root, spec)? };
+    if info.total_episodes == 0 {
+        return Ok(content);
+    }
+    let path = root.join(layout::TASKS);
+    content.tasks = tasks::from_parquet(disk::read(&path)?, &path)?;
+    let path = root.join(layout::STATS);
+    let invalid = |found: String| DatasetError::Invalid {
+        path: path.clone(),
+        expected: "statistics of every feature".into(),
+        found,
+        remedy: "restore the file, or choose another dataset.root",
+    };
+    let all: serde_json::Value = serde_json::from_slice(&disk::read(&path)?).map_err(|e| invalid(e.to_string()))?;
+    for (key, source) in info.sources(spec) {
+        let stats = FeatureStats::from_json(&all[&key]).map_err(|found| invalid(format!("{found} in `{key}`")))?;
+        let dimensions = match source {
+            Source::Camera(_) => 3,
+            Source::Action => spec.action_names.len(),
+            Source::State => spec.state_names.len(),
+            _ => 1,
+        };
+        if stats.min.len() != dimensions {
+            return Err(invalid(format!("{} values in `{key}`, not {dimensions}", stats.min.len())));
+        }
+        content.stats.push((key, stats));
+    }
+    let (path, last, rows) = last_episode(root)?;
+    if (last + 1, rows) != (info.total_episodes, info.total_frames) {
+        return Err(DatasetError::Invalid {
+            path,
+            expected: format!("{} episodes and {} rows, as info.json says", info.total_episodes, info.total_frames),
+            found: format!("{} episodes and {rows} rows", last + 1),
+            remedy: "the last recording did not end properly: repair the data set, or choose another dataset.root",
+        });
+    }
+    Ok(content)
+}
+
+/// The places after the last file of each series.
+fn next_files(root: &Path, spec: &DatasetSpec) -> Result<NextFiles> {
+    let next = |series: &str, extension: &str| -> Result<FileIndex> {
+        Ok(last_file(root, series, extension)?.map_or(FileIndex::default(), FileIndex::next))
+    };
+    Ok(NextFiles {
+        data: next(layout::DATA, "parquet")?,
+        episodes: next(layout::EPISODES, "parquet")?,
+        videos: spec.cameras.iter().map(|c| next(&layout::videos(&c.key), "mp4")).collect::<Result<_>>()?,
+    })
+}
+
+/// The last file of a series; only the last folders are listed.
+fn last_file(root: &Path, series: &str, extension: &str) -> Result<Option<FileIndex>> {
+    let dir = root.join(series);
+    let mut chunks: Vec<u64> = disk::names(&dir)?.iter().filter_map(|n| layout::number(n, "chunk-", "")).collect();
+    chunks.sort_unstable();
+    for chunk in chunks.into_iter().rev() {
+        let suffix = format!(".{extension}");
+        let names = disk::names(&dir.join(format!("chunk-{chunk:03}")))?;
+        if let Some(file) = names.iter().filter_map(|n| layout::number(n, "file-", &suffix)).max() {
+            return Ok(Some(FileIndex { chunk, file }));
+        }
+    }
+    Ok(None)
+}
+
+/// The file of the last episode's entry, its episode index, and the data set's rows up to its end.
+fn last_episode(root: &Path) -> Result<(PathBuf, u64, u64)> {
+    let file = last_file(root, layout::EPISODES, "parquet")?.unwrap_or_default();
+    let path = root.join(file.path(layout::EPISODES, "parquet"));
+    let invalid = |found: String| DatasetError::Invalid {
+        path: path.clone(),
+        expected: "a table of episodes".into(),
+        found,
+        remedy: "the last recording did not end properly: repair the data set, or choose another dataset.root",
+    };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(disk::read(&path)?))
+        .map_err(|e| invalid(e.to_string()))?;
+    let names = ["episode_index", "dataset_to_index"];
+    let columns = ProjectionMask::columns(builder.parquet_schema(), names);
+    let reader = builder.with_projection(columns).build().map_err(|e| invalid(e.to_string()))?;
+    let mut last = None;
+    for batch in reader {
+        let batch = batch.map_err(|e| invalid(e.to_string()))?;
+        let value = |name: &str| {
+            let column = batch.column_by_name(name)?.as_any().downcast_ref::<Int64Array>()?;
+            u64::try_from(column.values().last().copied()?).ok()
+        };
+        last = names.map(value).into_iter().collect::<Option<Vec<u64>>>().or(last);
+    }
+    match last.as_deref() {
+        Some(&[episode, rows]) => Ok((path, episode, rows)),
+        _ => Err(invalid("no episode in it".into())),
+    }
+}

@@ -1,0 +1,135 @@
+//! One row of an episode with everything that is known of it, and the table of what LeRobot has no place for.
+
+use super::error::DatasetError;
+use super::spec::DatasetSpec;
+use super::table::Columns;
+use crate::clock::Stamp;
+use crate::frame::DropReason;
+use arrow_array::{BooleanArray, FixedSizeListArray, Float32Array, Int64Array, StringArray};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType, Field};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What was recorded at one tick.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Row {
+    /// When the tick really was.
+    pub tick: Stamp,
+    /// `observation.state`, in the order of [`DatasetSpec::state_names`].
+    pub state: Vec<f32>,
+    /// `action`, in the order of [`DatasetSpec::action_names`].
+    pub action: Vec<f32>,
+    /// For each camera of the specification, in its order.
+    pub cameras: Vec<RowFrame>,
+    /// None without an arm.
+    pub arm: Option<RowArm>,
+}
+
+/// The picture of a camera that a row holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowFrame {
+    pub captured: Stamp,
+    pub arrived: Stamp,
+    /// The driver's sequence number.
+    pub sequence: u64,
+    /// The picture of the row before: no newer one was there.
+    pub repeated: bool,
+    /// The picture is older than the camera's rate allows.
+    pub late: bool,
+}
+
+/// What is known of the arm in a row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowArm {
+    /// When the state was read.
+    pub sampled: Stamp,
+    /// The state of the row before: the arm did not answer in time.
+    pub reused: bool,
+    /// The goal really sent, after limits; empty when none was sent.
+    pub goal_sent: Vec<f32>,
+}
+
+impl Row {
+    /// Refuses a row that does not fit the data set.
+    pub(super) fn check(&self, number: u64, spec: &DatasetSpec) -> Result<(), DatasetError> {
+        let wrong = |field: &str, expected: String, found: String| {
+            Err(DatasetError::Row { row: number, field: field.into(), expected, found })
+        };
+        for (field, values, n) in [
+            ("observation.state", &self.state, spec.state_names.len()),
+            ("action", &self.action, spec.action_names.len()),
+        ] {
+            if values.len() != n {
+                return wrong(field, format!("{n} values"), values.len().to_string());
+            }
+            if let Some(value) = values.iter().find(|v| !v.is_finite()) {
+                return wrong(field, "finite values".into(), value.to_string());
+            }
+        }
+        if self.cameras.len() != spec.cameras.len() {
+            return wrong("cameras", format!("{} cameras", spec.cameras.len()), self.cameras.len().to_string());
+        }
+        match &self.arm {
+            Some(arm) if ![0, spec.action_names.len()].contains(&arm.goal_sent.len()) => wrong(
+                "goal sent",
+                format!("{} values, or none", spec.action_names.len()),
+                arm.goal_sent.len().to_string(),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Frames for which another picture stands in, by frame: one map for each camera.
+pub type Substituted = HashMap<u64, DropReason>;
+
+/// The table in `recorder/rows/`: one line for each row of the episode. Times are nanoseconds, `mono` on the kernel's
+/// monotonic clock, `utc` since 1970. Columns: `frame_index`, `tick/*`; for each camera `KEY/captured_*`,
+/// `KEY/arrived_*`, `KEY/sequence`, `KEY/repeated`, `KEY/late`, `KEY/substituted` (the reason, or null); with an arm
+/// `arm/sampled_*`, `arm/reused` and `arm/goal_sent` (null where none was sent).
+pub fn sidecar(spec: &DatasetSpec, rows: &[Row], substituted: &[Substituted]) -> Result<Vec<u8>, DatasetError> {
+    let mut columns = Columns::default();
+    columns.push("frame_index", (0..rows.len() as i64).collect::<Int64Array>());
+    push_stamps(&mut columns, "tick/", rows.iter().map(|row| Some(row.tick)));
+    for (i, (camera, substituted)) in spec.cameras.iter().zip(substituted).enumerate() {
+        let frames = || rows.iter().map(|row| &row.cameras[i]);
+        let flags = |flag: fn(&RowFrame) -> bool| frames().map(|f| Some(flag(f))).collect::<BooleanArray>();
+        let name = |column: &str| format!("{}/{column}", camera.key);
+        push_stamps(&mut columns, &name("captured_"), frames().map(|f| Some(f.captured)));
+        push_stamps(&mut columns, &name("arrived_"), frames().map(|f| Some(f.arrived)));
+        columns.push(name("sequence"), frames().map(|f| f.sequence as i64).collect::<Int64Array>());
+        columns.push(name("repeated"), flags(|f| f.repeated));
+        columns.push(name("late"), flags(|f| f.late));
+        let reasons = (0..rows.len() as u64).map(|k| substituted.get(&k).map(|reason| reason.name()));
+        columns.push(name("substituted"), reasons.collect::<StringArray>());
+    }
+    if rows.iter().any(|row| row.arm.is_some()) {
+        let arms = || rows.iter().map(|row| row.arm.as_ref());
+        push_stamps(&mut columns, "arm/sampled_", arms().map(|arm| Some(arm?.sampled)));
+        columns.push("arm/reused", arms().map(|arm| Some(arm?.reused)).collect::<BooleanArray>());
+        let n = spec.action_names.len();
+        let sent: Vec<bool> = arms().map(|arm| arm.is_some_and(|arm| n > 0 && arm.goal_sent.len() == n)).collect();
+        let none = vec![0.0; n];
+        let values = arms().zip(&sent).flat_map(|(arm, &sent)| match arm {
+            Some(arm) if sent => arm.goal_sent.iter(),
+            _ => none.iter(),
+        });
+        let values = Arc::new(values.copied().collect::<Float32Array>());
+        let element = Arc::new(Field::new("element", DataType::Float32, true));
+        if n > 0 {
+            let goals = FixedSizeListArray::try_new(element, n as i32, values, Some(NullBuffer::from(sent)))
+                .map_err(DatasetError::encode("column arm/goal_sent"))?;
+            columns.push("arm/goal_sent", goals);
+        }
+    }
+    columns.to_parquet("recorder's table of rows", &[])
+}
+
+fn push_stamps(columns: &mut Columns, prefix: &str, stamps: impl Iterator<Item = Option<Stamp>> + Clone) {
+    // 2^63 ns are 292 years: no clock of either scale gets there.
+    let mono = stamps.clone().map(|stamp| Some(stamp?.mono_ns as i64));
+    let utc = stamps.map(|stamp| Some(stamp?.utc_ns as i64));
+    columns.push(format!("{prefix}mono_ns"), mono.collect::<Int64Array>());
+    columns.push(format!("{prefix}utc_ns"), utc.collect::<Int64Array>());
+}

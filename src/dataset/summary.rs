@@ -1,0 +1,201 @@
+//! What is told of an episode beside its data: counters from those who counted, spreads from the rows. Pure.
+
+use super::rows::Row;
+use super::spec::DatasetSpec;
+use crate::clock::tick_ns;
+use crate::frame::DropReason;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What others counted during an episode.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpisodeCounters {
+    /// By camera name; a camera that is left out counts as zero.
+    pub cameras: BTreeMap<String, CameraCounters>,
+    /// Errors of the arm by kind.
+    pub arm_errors: BTreeMap<String, u64>,
+}
+
+/// What was counted of one camera.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CameraCounters {
+    /// Frames that the camera delivered.
+    pub captured: u64,
+    /// Frames in the video.
+    pub written: u64,
+    /// Rows that hold the picture of the row before.
+    pub repeated: u64,
+    /// Captured frames that are not in the video.
+    pub dropped: BTreeMap<DropReason, u64>,
+    /// Frames that the driver lost, by its sequence numbers.
+    pub sequence_gaps: u64,
+    /// The encoder that finished the video, such as `openh264`.
+    pub encoder: String,
+    /// Changes of the encoder during the episode.
+    pub encoder_switches: Vec<EncoderSwitch>,
+}
+
+/// A change of the encoder in the middle of a video.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncoderSwitch {
+    /// The first frame of the new encoder.
+    pub frame: u64,
+    pub from: String,
+    pub to: String,
+    pub reason: String,
+}
+
+/// The file in `recorder/episodes/`. Times are nanoseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpisodeSummary {
+    pub episode_index: u64,
+    /// The take that became the episode, counted by the recorder's run.
+    pub take: u64,
+    pub task: String,
+    /// The first tick, on the monotonic clock.
+    pub start_mono_ns: u64,
+    /// The first tick, since 1970.
+    pub start_utc_ns: u64,
+    /// Rows.
+    pub length: u64,
+    pub fps: u32,
+    /// Rows a second as they really came.
+    pub achieved_fps: f64,
+    /// How far a tick was from its place in the grid that starts at the first tick.
+    pub tick_jitter_ns: Spread,
+    /// By camera name.
+    pub cameras: BTreeMap<String, CameraSummary>,
+    pub arm_errors: BTreeMap<String, u64>,
+}
+
+/// One camera in an [`EpisodeSummary`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CameraSummary {
+    #[serde(flatten)]
+    pub counters: CameraCounters,
+    /// Time from one picture's capture to the next one's, repeated ones left out.
+    pub interval_ns: Spread,
+    /// In each row, from the earliest capture of all cameras to this one's.
+    pub skew_ns: Spread,
+}
+
+/// How a quantity is spread (nearest rank); zeros where nothing was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread {
+    pub p50: u64,
+    pub p99: u64,
+    pub max: u64,
+}
+
+impl Spread {
+    /// Of any values, in any order.
+    pub fn of(values: impl IntoIterator<Item = u64>) -> Spread {
+        let mut values: Vec<u64> = values.into_iter().collect();
+        values.sort_unstable();
+        let Some(&max) = values.last() else { return Spread::default() };
+        let rank = |percent: usize| values[(values.len() * percent).div_ceil(100).max(1) - 1];
+        Spread { p50: rank(50), p99: rank(99), max }
+    }
+}
+
+/// The summary of an episode's rows and counters.
+pub fn summarise(
+    spec: &DatasetSpec,
+    rows: &[Row],
+    counters: &EpisodeCounters,
+    (episode_index, take, task): (u64, u64, &str),
+) -> EpisodeSummary {
+    let start = rows.first().map(|row| row.tick).unwrap_or_default();
+    let end = rows.last().map(|row| row.tick).unwrap_or_default();
+    let elapsed_s = end.mono_ns.saturating_sub(start.mono_ns) as f64 / 1e9;
+    let grid = |k: u64| start.mono_ns + tick_ns(k, spec.fps);
+    let cameras = spec.cameras.iter().enumerate().map(|(i, camera)| {
+        let captures: Vec<u64> =
+            rows.iter().map(|row| row.cameras[i]).filter(|f| !f.repeated).map(|f| f.captured.mono_ns).collect();
+        let skew = rows.iter().map(|row| {
+            let earliest = row.cameras.iter().map(|f| f.captured.mono_ns).min().unwrap_or_default();
+            row.cameras[i].captured.mono_ns - earliest
+        });
+        let summary = CameraSummary {
+            counters: counters.cameras.get(&camera.name).cloned().unwrap_or_default(),
+            interval_ns: Spread::of(captures.windows(2).map(|pair| pair[1].saturating_sub(pair[0]))),
+            skew_ns: Spread::of(skew),
+        };
+        (camera.name.clone(), summary)
+    });
+    EpisodeSummary {
+        episode_index,
+        take,
+        task: task.into(),
+        start_mono_ns: start.mono_ns,
+        start_utc_ns: start.utc_ns,
+        length: rows.len() as u64,
+        fps: spec.fps,
+        achieved_fps: if elapsed_s > 0.0 { (rows.len() - 1) as f64 / elapsed_s } else { 0.0 },
+        tick_jitter_ns: Spread::of((0..).zip(rows).map(|(k, row)| row.tick.mono_ns.abs_diff(grid(k)))),
+        cameras: cameras.collect(),
+        arm_errors: counters.arm_errors.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Stamp;
+    use crate::config::schema::ColorRange;
+    use crate::dataset::{CameraSpec, RowFrame, VideoInfo};
+
+    #[test]
+    fn spreads_are_by_nearest_rank() {
+        for (values, p50, p99, max) in [
+            (vec![], 0, 0, 0),
+            (vec![7], 7, 7, 7),
+            (vec![3, 1, 2], 2, 3, 3),
+            ((1..=100).collect(), 50, 99, 100),
+            ((1..=1000).rev().collect(), 500, 990, 1000),
+        ] {
+            assert_eq!(Spread::of(values), Spread { p50, p99, max });
+        }
+    }
+
+    #[test]
+    fn jitter_skew_and_intervals_come_from_the_rows() {
+        let at = |mono_ns| Stamp { mono_ns, utc_ns: mono_ns + 5_000_000_000 };
+        let video = VideoInfo {
+            codec: "h264".into(),
+            pix_fmt: "yuv420p".into(),
+            color_range: ColorRange::Limited,
+            gop: None,
+            quality: None,
+            preset: None,
+        };
+        let camera = |name: &str| CameraSpec {
+            name: name.into(),
+            key: format!("observation.images.{name}"),
+            width: 4,
+            height: 2,
+            video: video.clone(),
+        };
+        let spec = DatasetSpec {
+            fps: 10,
+            robot_type: None,
+            state_names: vec![],
+            action_names: vec![],
+            cameras: vec![camera("front"), camera("wrist")],
+        };
+        let frame = |ns, repeated| RowFrame { captured: at(ns), repeated, ..Default::default() };
+        let row = |tick, front, wrist| Row { tick: at(tick), cameras: vec![front, wrist], ..Default::default() };
+        let rows = [
+            row(1_000_000_000, frame(990_000_000, false), frame(980_000_000, false)),
+            row(1_100_000_007, frame(990_000_000, true), frame(1_080_000_000, false)),
+            row(1_200_000_000, frame(1_190_000_000, false), frame(1_190_000_000, false)),
+        ];
+        let summary = summarise(&spec, &rows, &EpisodeCounters::default(), (4, 9, "pick"));
+        assert_eq!((summary.length, summary.start_utc_ns, summary.achieved_fps), (3, 6_000_000_000, 10.0));
+        assert_eq!(summary.tick_jitter_ns, Spread { p50: 0, p99: 7, max: 7 });
+        let (front, wrist) = (&summary.cameras["front"], &summary.cameras["wrist"]);
+        assert_eq!(front.interval_ns.max, 200_000_000, "the repeated picture is not an interval");
+        assert_eq!(wrist.interval_ns.max, 110_000_000);
+        assert_eq!((front.skew_ns.max, wrist.skew_ns.max), (10_000_000, 90_000_000));
+    }
+}

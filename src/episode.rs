@@ -1,0 +1,227 @@
+//! Episodes of a run: recording, reset, the operator's keys. Pure: ticks and keys in, what to do out.
+//!
+//! A *take* is one attempt at an episode. It ends when its time is up, or early by a key; it is kept and becomes an
+//! episode, or is discarded and recorded anew. As in LeRobot: the number of episodes is that of this run, and there is no
+//! reset after the last.
+
+/// Number of a take in this run, from 0.
+pub type TakeId = u64;
+
+/// The operator's wishes; the keys are LeRobot's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// → or n: end the episode, or the reset, now.
+    Next,
+    /// ← or r: discard this take and record it again.
+    Rerecord,
+    /// Esc or q: end and keep the episode, then stop.
+    Stop,
+}
+
+/// What a tick is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Row `index` of a take; the first one opens it.
+    Row { take: TakeId, index: u64 },
+    /// Between takes.
+    Idle,
+}
+
+/// The end of a take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    pub take: TakeId,
+    /// Rows it has.
+    pub rows: u64,
+    /// Keep it as an episode, or throw it away.
+    pub keep: bool,
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Recording {
+        take: TakeId,
+        rows: u64,
+    },
+    Resetting {
+        ticks_left: u64,
+    },
+    /// No tick will have a row any more.
+    Done,
+}
+
+/// The plan of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub episodes: u64,
+    pub ticks_per_episode: u64,
+    pub ticks_per_reset: u64,
+}
+
+/// The state machine.
+#[derive(Clone, Debug)]
+pub struct Run {
+    plan: Plan,
+    phase: Phase,
+    next_take: TakeId,
+    kept: u64,
+}
+
+impl Run {
+    /// A run that starts recording with its first tick.
+    pub fn new(plan: Plan) -> Run {
+        let phase = if plan.episodes == 0 { Phase::Done } else { Phase::Recording { take: 0, rows: 0 } };
+        Run { plan, phase, next_take: 1, kept: 0 }
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Takes that were ended to be kept.
+    pub fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// The next tick of the grid: what it is for, and the take that it completes.
+    pub fn tick(&mut self) -> (Slot, Option<End>) {
+        match self.phase {
+            Phase::Recording { take, rows } => {
+                self.phase = Phase::Recording { take, rows: rows + 1 };
+                let end = if rows + 1 >= self.plan.ticks_per_episode { self.end(true) } else { None };
+                (Slot::Row { take, index: rows }, end)
+            }
+            Phase::Resetting { ticks_left } => {
+                if ticks_left <= 1 {
+                    self.start();
+                } else {
+                    self.phase = Phase::Resetting { ticks_left: ticks_left - 1 };
+                }
+                (Slot::Idle, None)
+            }
+            Phase::Done => (Slot::Idle, None),
+        }
+    }
+
+    /// A key, between two ticks: the take that it ends.
+    pub fn key(&mut self, key: Key) -> Option<End> {
+        match (key, self.phase) {
+            (Key::Next, Phase::Recording { rows, .. }) => {
+                if rows > 0 {
+                    self.end(true)
+                } else {
+                    None
+                }
+            }
+            (Key::Next, Phase::Resetting { .. }) => {
+                self.start();
+                None
+            }
+            (Key::Rerecord, Phase::Recording { rows, .. }) => {
+                if rows > 0 {
+                    self.end(false)
+                } else {
+                    None
+                }
+            }
+            (Key::Stop, Phase::Recording { rows, .. }) => {
+                let end = if rows > 0 { self.end(true) } else { None };
+                self.phase = Phase::Done;
+                end
+            }
+            (Key::Stop, Phase::Resetting { .. }) => {
+                self.phase = Phase::Done;
+                None
+            }
+            (Key::Rerecord, Phase::Resetting { .. }) | (_, Phase::Done) => None,
+        }
+    }
+
+    /// The run cannot go on: the take being recorded is discarded.
+    pub fn abort(&mut self) -> Option<End> {
+        let end = match self.phase {
+            Phase::Recording { rows, .. } if rows > 0 => self.end(false),
+            _ => None,
+        };
+        self.phase = Phase::Done;
+        end
+    }
+
+    fn end(&mut self, keep: bool) -> Option<End> {
+        let Phase::Recording { take, rows } = self.phase else { return None };
+        self.kept += u64::from(keep);
+        if self.kept >= self.plan.episodes {
+            self.phase = Phase::Done;
+        } else if self.plan.ticks_per_reset == 0 {
+            self.start();
+        } else {
+            self.phase = Phase::Resetting { ticks_left: self.plan.ticks_per_reset };
+        }
+        Some(End { take, rows, keep })
+    }
+
+    fn start(&mut self) {
+        self.phase = Phase::Recording { take: self.next_take, rows: 0 };
+        self.next_take += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a script (`.` a tick; n, r, q the keys) and writes down what happens: take number for a row, `-` for an idle tick,
+    /// `+` and `!` for a take kept and discarded.
+    fn check(plan: (u64, u64, u64), script: &str, expected: &str) {
+        let mut run = Run::new(Plan { episodes: plan.0, ticks_per_episode: plan.1, ticks_per_reset: plan.2 });
+        let mut text = String::new();
+        for step in script.chars() {
+            let end = match step {
+                '.' => {
+                    let (slot, end) = run.tick();
+                    match slot {
+                        Slot::Row { take, .. } => text.push_str(&take.to_string()),
+                        Slot::Idle => text.push('-'),
+                    }
+                    end
+                }
+                'n' => run.key(Key::Next),
+                'r' => run.key(Key::Rerecord),
+                'q' => run.key(Key::Stop),
+                _ => run.abort(),
+            };
+            if let Some(end) = end {
+                text.push(if end.keep { '+' } else { '!' });
+            }
+        }
+        assert_eq!(text, expected, "{plan:?} {script}");
+    }
+
+    #[test]
+    fn runs() {
+        check((2, 3, 2), "..........", "000+--111+--");
+        check((2, 3, 0), "........", "000+111+--");
+        check((2, 3, 2), ".n......", "0+--111+-");
+        check((2, 3, 2), "...n....", "000+111+-");
+        check((1, 3, 2), ".r......", "0!--111+-");
+        check((5, 3, 2), "..q...", "00+---");
+        check((5, 3, 2), "...q..", "000+--");
+        check((5, 3, 2), "nrq..", "--");
+        check((2, 3, 1), "....r....", "000+-111+-");
+        check((5, 3, 2), "..x...", "00!---");
+        check((0, 3, 2), "..", "--");
+    }
+
+    #[test]
+    fn a_take_with_rows_always_ends_exactly_once() {
+        let mut run = Run::new(Plan { episodes: 3, ticks_per_episode: 2, ticks_per_reset: 1 });
+        let mut ends = Vec::new();
+        for _ in 0..20 {
+            let (_, end) = run.tick();
+            ends.extend(end);
+        }
+        assert_eq!(ends, [0, 1, 2].map(|take| End { take, rows: 2, keep: true }));
+        assert_eq!((run.phase(), run.kept()), (Phase::Done, 3));
+    }
+}

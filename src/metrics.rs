@@ -1,0 +1,150 @@
+//! Every metric's name, kind, unit, labels and help, once. Rendered by the recorder's own HTTP server.
+//!
+//! Labels come from bounded sets only (camera, reason, stage, kind, actor, backend, codec, outcome): never an episode,
+//! a path or an error's text. Every histogram has buckets, else it would be a summary, which does not aggregate.
+
+use crate::frame::DropReason;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+
+/// What a metric counts in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    /// With its buckets.
+    Histogram(&'static [f64]),
+}
+
+/// A metric as it is declared.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Label names.
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+/// Around the frame budget: 33 ms at 30 frames a second.
+const FRAME_BUCKETS: &[f64] =
+    &[0.001, 0.002, 0.004, 0.006, 0.008, 0.010, 0.0125, 0.0167, 0.020, 0.025, 0.0333, 0.040, 0.050, 0.0667, 0.1, 0.2, 0.5, 1.0];
+/// Capture to disk: a GOP and a second are the marks.
+const LAG_BUCKETS: &[f64] = &[0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0];
+/// Jitter of a thread that wakes: from microseconds to a lost period.
+const JITTER_BUCKETS: &[f64] =
+    &[0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.0333, 0.1, 1.0];
+const TRANSACTION_BUCKETS: &[f64] = &[0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.5];
+const SAVE_BUCKETS: &[f64] = &[0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal, $kind:expr, [$($label:literal),*], $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+        /// All metrics of the recorder itself.
+        pub const ALL: &[Metric] = &[$(Metric { name: $name, kind: $kind, labels: &[$($label),*], help: $help }),*];
+    };
+}
+
+metrics! {
+    FRAMES_CAPTURED = "recorder_frames_captured_total", Kind::Counter, ["camera"], "Frames of a take that a camera delivered.";
+    FRAMES_WRITTEN = "recorder_frames_written_total", Kind::Counter, ["camera"], "Different frames handed to a video.";
+    FRAMES_DUPLICATED = "recorder_frames_duplicated_total", Kind::Counter, ["camera"], "Rows that show the frame of the row before.";
+    FRAMES_DROPPED = "recorder_frames_dropped_total", Kind::Counter, ["camera", "stage", "reason"], "Frames of a take that are in no video.";
+    CAPTURE_INTERVAL = "recorder_capture_interval_seconds", Kind::Histogram(FRAME_BUCKETS), ["camera"], "Time from one captured frame to the next.";
+    ENCODE_DURATION = "recorder_encode_duration_seconds", Kind::Histogram(FRAME_BUCKETS), ["camera", "backend"], "Work to decode and encode one frame.";
+    ENCODE_LAG = "recorder_encode_lag_seconds", Kind::Histogram(LAG_BUCKETS), ["camera"], "Age of a frame when its fragment is written to the file.";
+    CAMERA_SKEW = "recorder_camera_skew_seconds", Kind::Histogram(FRAME_BUCKETS), [], "Time between the oldest and the newest capture in one row.";
+    TICK_JITTER = "recorder_tick_jitter_seconds", Kind::Histogram(JITTER_BUCKETS), [], "How late a tick of the control loop woke.";
+    ARM_TRANSACTION = "recorder_arm_transaction_seconds", Kind::Histogram(TRANSACTION_BUCKETS), ["arm"], "Time of one tick's talk with an arm.";
+    ARM_ERRORS = "recorder_arm_errors_total", Kind::Counter, ["arm", "kind"], "Failed talks with an arm.";
+    QUEUE_FRAMES = "recorder_queue_frames", Kind::Gauge, ["camera"], "Frames that wait for an encoder.";
+    QUEUE_CAPACITY = "recorder_queue_capacity_frames", Kind::Gauge, ["camera"], "Frames that may wait for an encoder in memory.";
+    SPILL_BYTES = "recorder_spill_bytes", Kind::Gauge, [], "Bytes of frames that wait for an encoder on disk.";
+    ENCODER_INFO = "recorder_encoder_info", Kind::Gauge, ["camera", "backend", "codec"], "1 for the encoder that a camera's video is made by.";
+    ENCODER_FALLBACKS = "recorder_encoder_fallbacks_total", Kind::Counter, ["from", "to", "reason"], "Encoders that were replaced in a take.";
+    ENCODER_SESSIONS = "recorder_encoder_sessions", Kind::Gauge, [], "Videos that are being encoded.";
+    EPISODES = "recorder_episodes_total", Kind::Counter, ["outcome"], "Takes by what became of them: saved, discarded, failed.";
+    SAVE_DURATION = "recorder_episode_save_duration_seconds", Kind::Histogram(SAVE_BUCKETS), [], "From the last tick of an episode to its commit on disk.";
+    ACTOR_RESTARTS = "recorder_actor_restarts_total", Kind::Counter, ["actor", "reason"], "Parts that failed and were started again.";
+    DISK_FREE = "recorder_disk_free_bytes", Kind::Gauge, [], "Free space where the data set is.";
+    RECORDABLE = "recorder_recordable_seconds", Kind::Gauge, [], "Recording time that the free space is good for, at the rate so far.";
+    LAST_FRAME = "recorder_last_frame_timestamp_seconds", Kind::Gauge, ["camera"], "When the newest frame was captured, in Unix time.";
+    BUILD_INFO = "recorder_build_info", Kind::Gauge, ["version", "revision"], "1, with the version that runs.";
+}
+
+/// Installs the recorder of metrics for this process and says what is rendered. Later calls give the same handle.
+pub fn install() -> Option<&'static PrometheusHandle> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            let mut builder = PrometheusBuilder::new();
+            for metric in ALL {
+                if let Kind::Histogram(buckets) = metric.kind {
+                    builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.into()), buckets).ok()?;
+                }
+            }
+            let handle = builder.install_recorder().ok()?;
+            for metric in ALL {
+                match metric.kind {
+                    Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
+                    Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+                    Kind::Histogram(_) => metrics::describe_histogram!(metric.name, metric.help),
+                }
+            }
+            metrics::gauge!(BUILD_INFO, "version" => crate::VERSION, "revision" => crate::REVISION).set(1.0);
+            metrics_process::Collector::default().describe();
+            Some(handle)
+        })
+        .as_ref()
+}
+
+/// Makes the counters of a camera exist from the start, so that a rate over them is 0 and not absent.
+pub fn register_camera(camera: &str, queue_capacity: usize) {
+    let camera = camera.to_string();
+    metrics::counter!(FRAMES_CAPTURED, "camera" => camera.clone()).increment(0);
+    metrics::counter!(FRAMES_WRITTEN, "camera" => camera.clone()).increment(0);
+    metrics::counter!(FRAMES_DUPLICATED, "camera" => camera.clone()).increment(0);
+    for reason in DropReason::ALL {
+        dropped(&camera, reason, 0);
+    }
+    metrics::gauge!(QUEUE_FRAMES, "camera" => camera.clone()).set(0.0);
+    metrics::gauge!(QUEUE_CAPACITY, "camera" => camera).set(queue_capacity as f64);
+}
+
+/// Makes the counters of takes exist from the start.
+pub fn register_run() {
+    for outcome in ["saved", "discarded", "failed"] {
+        metrics::counter!(EPISODES, "outcome" => outcome).increment(0);
+    }
+    metrics::gauge!(SPILL_BYTES).set(0.0);
+    metrics::gauge!(ENCODER_SESSIONS).set(0.0);
+}
+
+/// Counts frames of a take that are in no video.
+pub fn dropped(camera: &str, reason: DropReason, frames: u64) {
+    metrics::counter!(FRAMES_DROPPED, "camera" => camera.to_string(), "stage" => reason.stage(), "reason" => reason.name())
+        .increment(frames);
+}
+
+/// The page that Prometheus reads.
+pub fn render(handle: &PrometheusHandle) -> String {
+    metrics_process::Collector::default().collect();
+    handle.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for metric in ALL {
+            assert!(metric.name.starts_with("recorder_"), "{}", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            if let Kind::Histogram(buckets) = metric.kind {
+                assert!(metric.name.ends_with("_seconds") && buckets.is_sorted(), "{}", metric.name);
+            }
+        }
+    }
+}

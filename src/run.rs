@@ -1,0 +1,254 @@
+//! A run put together from its configuration.
+
+use crate::actors::arm::ArmArguments;
+use crate::actors::camera::CameraArguments;
+use crate::actors::coordinator::{CoordinatorArguments, CoordinatorCamera};
+use crate::actors::encoder_pool::{PoolArguments, PoolCamera, longest_fragment};
+use crate::actors::recorder::{Recorder, RecorderArguments, RecorderMessage, RunError};
+use crate::actors::writer::{OnSaved, WriterArguments};
+use crate::arm;
+use crate::budget::Budget;
+use crate::clock::{Clock, SimulatedClock, Stamp, SystemClock};
+use crate::codec::backend::{self, OpenEncoder};
+use crate::codec::stream::StreamParams;
+use crate::config::schema::{Codec, Config};
+use crate::config::validate::{is_simulated, ticks_per_episode};
+use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
+use crate::episode::{Key, Plan};
+use crate::metrics;
+use crate::status::SharedStatus;
+use ractor::{Actor, ActorRef};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What a run is started with, beside its configuration.
+pub struct Parts {
+    pub clock: Arc<dyn Clock>,
+    pub open_encoder: OpenEncoder,
+    pub status: SharedStatus,
+    pub on_saved: OnSaved,
+}
+
+/// A run that goes on.
+pub struct Running {
+    recorder: ActorRef<RecorderMessage>,
+    outcome: oneshot::Receiver<Result<(), RunError>>,
+    stopped: ractor::concurrency::JoinHandle<()>,
+}
+
+/// Frames of a camera that may be on their way at once beside those that wait for an encoder or are being encoded: in the
+/// aligner, in mailboxes, in the encoder's hands.
+const FRAMES_IN_FLIGHT: usize = 24;
+
+impl Running {
+    /// Hands on an operator's key.
+    pub fn key(&self, key: Key) {
+        let _ = self.recorder.cast(RecorderMessage::Key(key));
+    }
+
+    /// A handle for keys that outlives a borrow.
+    pub fn keys(&self) -> impl Fn(Key) + Send + Sync + 'static {
+        let recorder = self.recorder.clone();
+        move |key| {
+            let _ = recorder.cast(RecorderMessage::Key(key));
+        }
+    }
+
+    /// Waits until everything is saved and every part has stopped.
+    pub async fn wait(self) -> Result<(), RunError> {
+        let outcome = self.outcome.await;
+        let _ = self.stopped.await;
+        outcome.unwrap_or_else(|_| Err(RunError::Failed("the recorder died".into())))
+    }
+}
+
+/// The clock a configuration asks for: real time, or simulated time where no source is bound to it.
+pub fn clock(config: &Config) -> Arc<dyn Clock> {
+    let real = SystemClock::default();
+    if is_simulated(config) {
+        Arc::new(SimulatedClock::new(Stamp { mono_ns: 1_000_000_000, utc_ns: real.now().utc_ns }))
+    } else {
+        Arc::new(real)
+    }
+}
+
+/// Where the data set is.
+pub fn root(config: &Config) -> PathBuf {
+    let lerobot_home = || match std::env::var_os("HF_LEROBOT_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/huggingface/lerobot"),
+    };
+    config.dataset.root.clone().unwrap_or_else(|| lerobot_home().join(&config.dataset.repo_id))
+}
+
+/// What the data set records.
+pub fn dataset_spec(config: &Config) -> DatasetSpec {
+    let encoder = &config.dataset.encoder;
+    let names = arm::features(config.robot.kind);
+    let video = match encoder.codec {
+        Codec::Copy => VideoInfo {
+            codec: "mjpeg".into(),
+            // What webcams deliver; the JPEGs themselves say what they are.
+            pix_fmt: "yuvj422p".into(),
+            color_range: crate::config::schema::ColorRange::Full,
+            gop: Some(1),
+            quality: None,
+            preset: None,
+        },
+        _ => VideoInfo {
+            codec: "h264".into(),
+            pix_fmt: "yuv420p".into(),
+            color_range: encoder.color_range,
+            gop: Some(encoder.gop),
+            quality: Some(encoder.quality),
+            preset: None,
+        },
+    };
+    let camera = |(name, camera): (&String, &crate::config::schema::Camera)| CameraSpec {
+        name: name.clone(),
+        key: format!("observation.images.{name}"),
+        width: camera.width,
+        height: camera.height,
+        video: video.clone(),
+    };
+    DatasetSpec {
+        fps: config.dataset.fps,
+        robot_type: arm::robot_type(config.robot.kind).map(str::to_string),
+        state_names: names.clone(),
+        action_names: names,
+        cameras: config.robot.cameras.iter().map(camera).collect(),
+    }
+}
+
+/// Creates the data set, or opens it to go on.
+pub fn open_dataset(config: &Config) -> Result<Dataset, DatasetError> {
+    let (root, spec) = (root(config), dataset_spec(config));
+    if config.dataset.resume { Dataset::resume(&root, spec) } else { Dataset::create(&root, spec) }
+}
+
+/// Encoding threads.
+pub fn workers(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let automatic = config.robot.cameras.len().clamp(1, cores);
+    config.dataset.video_encoding_workers.map_or(automatic, |n| n as usize)
+}
+
+/// Starts recording into `dataset`.
+pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Result<Running, RunError> {
+    let Parts { clock, open_encoder, status, on_saved } = parts;
+    let d = &config.dataset;
+    let stream = |camera: &crate::config::schema::Camera| StreamParams {
+        codec: d.encoder.codec,
+        quality: d.encoder.quality,
+        gop: d.encoder.gop,
+        width: camera.width,
+        height: camera.height,
+        fps: d.fps,
+        color_range: d.encoder.color_range,
+        stats_stride: 1,
+    };
+    let queue_size = d.video_encoding_queue_size as usize;
+    let bytes = (config.limits.frame_memory_mib as usize) << 20;
+    let total = Budget::new(bytes, 0);
+    let mut pool_cameras = Vec::new();
+    let mut sources = Vec::new();
+    for (index, (name, camera)) in config.robot.cameras.iter().enumerate() {
+        let params = stream(camera);
+        let fragment = longest_fragment(&params);
+        let credits = queue_size + fragment + FRAMES_IN_FLIGHT;
+        metrics::register_camera(name, queue_size);
+        let backend = backend::software_name(d.encoder.codec);
+        let codec = if d.encoder.codec == Codec::Copy { "mjpeg" } else { "h264" };
+        ::metrics::gauge!(metrics::ENCODER_INFO, "camera" => name.clone(), "backend" => backend, "codec" => codec).set(1.0);
+        let readback = Budget::new(bytes, fragment + FRAMES_IN_FLIGHT);
+        pool_cameras.push(PoolCamera { name: name.clone(), params, readback });
+        sources.push((index, name.clone(), camera.clone(), total.sibling(credits)));
+    }
+    metrics::register_run();
+    let (introduce_coordinator, coordinator) = oneshot::channel();
+    let encoder = backend::software_name(d.encoder.codec).to_string();
+    let dataset_root = dataset.root().to_path_buf();
+    status.send_modify(|s| {
+        s.encoder.clone_from(&encoder);
+        s.root = dataset_root.display().to_string();
+    });
+    let writer = WriterArguments {
+        dataset,
+        camera_names: config.robot.cameras.keys().cloned().collect(),
+        task: d.single_task.clone(),
+        encoder,
+        min_free_bytes: (config.limits.min_free_gib * (1u64 << 30) as f64) as u64,
+        clock: clock.clone(),
+        status: status.clone(),
+        coordinator,
+        on_saved,
+    };
+    let (workers, spill_limit_bytes) = (workers(config), u64::from(config.limits.spill_mib) << 20);
+    let (pool_clock, pool_status) = (clock.clone(), status.clone());
+    let plan = Plan {
+        episodes: u64::from(d.num_episodes),
+        ticks_per_episode: ticks_per_episode(d),
+        ticks_per_reset: (d.reset_time_s * f64::from(d.fps)).round() as u64,
+    };
+    let coordinator_cameras =
+        config.robot.cameras.iter().map(|(name, c)| CoordinatorCamera { name: name.clone(), fps: c.fps }).collect();
+    let has_arm = arm::robot_type(config.robot.kind).is_some();
+    let (fps, coordinator_clock) = (d.fps, clock.clone());
+    let (source_clock, arm_clock, arm_config) = (clock.clone(), clock.clone(), config.clone());
+    let (outcome_sender, outcome) = oneshot::channel();
+    let arguments = RecorderArguments {
+        clock,
+        fps,
+        writer,
+        introduce_coordinator,
+        pool: Box::new(move |writer| PoolArguments {
+            cameras: pool_cameras,
+            workers,
+            queue_size,
+            spill_dir: dataset_root.join(".partial"),
+            spill_limit_bytes,
+            open: open_encoder,
+            writer,
+            clock: pool_clock,
+            status: pool_status,
+        }),
+        coordinator: Box::new(move |upstream| CoordinatorArguments {
+            cameras: coordinator_cameras,
+            has_arm,
+            fps,
+            plan,
+            clock: coordinator_clock,
+            pool: upstream.pool,
+            writer: upstream.writer,
+            recorder: upstream.recorder,
+            status,
+        }),
+        cameras: Box::new(move |downstream| {
+            let arguments = |(index, name, config, budget)| CameraArguments {
+                index,
+                name,
+                config,
+                clock: source_clock.clone(),
+                budget,
+                coordinator: downstream.coordinator.clone(),
+                recorder: downstream.recorder.clone(),
+            };
+            sources.into_iter().map(arguments).collect()
+        }),
+        arm: Box::new(move |downstream, ticks| {
+            has_arm.then(|| ArmArguments {
+                config: arm_config,
+                clock: arm_clock,
+                ticks,
+                coordinator: downstream.coordinator,
+                recorder: downstream.recorder,
+            })
+        }),
+        outcome: outcome_sender,
+    };
+    let (recorder, stopped) = Recorder::spawn(None, Recorder, arguments)
+        .await
+        .map_err(|error| RunError::Failed(format!("the actors cannot be started: {error}")))?;
+    Ok(Running { recorder, outcome, stopped })
+}

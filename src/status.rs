@@ -1,0 +1,72 @@
+//! What the terminal and `/status` show: a snapshot that the actors keep up to date.
+
+use serde::Serialize;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Where the run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Devices are being opened.
+    #[default]
+    Starting,
+    Recording,
+    Resetting,
+    /// The last episodes are being encoded and saved.
+    Finishing,
+    Done,
+}
+
+/// A run at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    pub phase: Phase,
+    /// Episode of this run that is recorded or was recorded last, from 1.
+    pub episode: u64,
+    /// Episodes this run is to record.
+    pub episodes: u64,
+    /// Episodes in the data set, those before this run included.
+    pub dataset_episodes: u64,
+    pub saved: u64,
+    pub discarded: u64,
+    pub failed: u64,
+    /// Seconds of the episode or the reset so far, and to go.
+    pub elapsed_s: f64,
+    pub left_s: f64,
+    pub cameras: Vec<CameraStatus>,
+    /// Rows in which the arm did not answer in time.
+    pub arm_misses: u64,
+    /// What encodes: backend and codec.
+    pub encoder: String,
+    pub disk_free_bytes: u64,
+    /// Recording time that the free space is good for; `None` before the rate is known.
+    pub recordable_s: Option<f64>,
+    /// How long the last save took.
+    pub last_save_s: Option<f64>,
+    pub root: String,
+}
+
+/// A camera of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CameraStatus {
+    pub name: String,
+    /// Frames a second, measured over the last two seconds.
+    pub rate: f64,
+    /// Delivers pictures now.
+    pub alive: bool,
+    /// Of all takes of this run.
+    pub captured: u64,
+    pub dropped: u64,
+    pub repeated: u64,
+    /// Frames that wait for an encoder.
+    pub queue: usize,
+}
+
+/// The snapshot that all share.
+pub type SharedStatus = Arc<watch::Sender<Status>>;
+
+/// A status of which nothing is known yet.
+pub fn shared() -> SharedStatus {
+    Arc::new(watch::Sender::new(Status::default()))
+}

@@ -1,0 +1,48 @@
+#!/bin/bash
+# The part of run.sh inside the virtual machine: plugs the devices in, records, and leaves everything in the box.
+#
+#   guest.sh     in the box, where run.sh has put all that is needed
+set -euo pipefail
+
+./fakeusb -c /tmp/control -p pictures.txt \
+  cam:front,320x240=front.mjpeg cam:wrist,fps=20,320x240=wrist.mjpeg \
+  acm:follower,pty=/tmp/follower acm:leader,pty=/tmp/leader </dev/null >fakeusb.log &
+fakeusb=$!
+devices=(
+  /dev/v4l/by-id/usb-fakeusb_USB_Camera_{front,wrist}-video-index0
+  /dev/serial/by-id/usb-fakeusb_USB_Single_Serial_{follower,leader}-if00
+)
+for device in "${devices[@]}"; do
+  for ((i = 0; i < 300; i++)); do
+    [ -e "$device" ] && break
+    kill -0 $fakeusb || { cat fakeusb.log >&2; exit 1; }
+    sleep 0.1
+  done
+  [ -e "$device" ] || { echo "guest: $device did not appear in 30 s" >&2; exit 1; }
+done
+udevadm settle
+python3 servo_sim.py calibration servos.txt /tmp/follower /tmp/leader 2>servos.log &
+servos=$!
+
+echo "guest: check"
+./recorder check --config record.toml
+
+echo "guest: check refuses a size that the camera does not have, and says which it has"
+if ./recorder check --config record.toml --robot.cameras.front.width=1920 >refused.log 2>&1; then
+  echo "guest: it was not refused" >&2
+  exit 1
+fi
+cat refused.log
+grep -q 320x240 refused.log
+
+echo "guest: recording with codec = copy"
+./recorder --config record.toml
+echo "guest: recording with codec = h264"
+./recorder --config record.toml --dataset.root=h264 --dataset.num_episodes=2 --dataset.encoder.codec=h264
+
+kill -0 $servos || { cat servos.log >&2; exit 1; }
+kill $servos
+echo stat >/tmp/control
+echo quit >/tmp/control
+wait $fakeusb
+grep ^stat fakeusb.log

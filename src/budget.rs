@@ -115,6 +115,19 @@ impl Drop for Credit {
     }
 }
 
+impl std::fmt::Debug for Budget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Budget({} of {} bytes, {} of {} frames)",
+            self.bytes_in_use(),
+            self.bytes.limit,
+            self.frames_in_use(),
+            self.frames.limit
+        )
+    }
+}
+
 impl std::fmt::Debug for Credit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Credit({} bytes)", self.bytes)

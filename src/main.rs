@@ -1,1 +1,193 @@
-fn main() {}
+//! The program: command line, logs, signals, exit codes. Everything else is in the library.
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+use recorder::actors::recorder::RunError;
+use recorder::cli::{Cli, Command, split_overrides};
+use recorder::config::{self, Config, ConfigError, reference};
+use recorder::console::keys::{self, Press};
+use recorder::console::screen::{self, Live, LogWriter};
+use recorder::console::{http, view};
+use recorder::dataset::DatasetError;
+use recorder::episode::Key;
+use recorder::status::{self, SharedStatus, Status};
+use recorder::{check, codec, metrics, run};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// The terminal is drawn this often, and a line is logged this often where there is none.
+const DRAW: Duration = Duration::from_millis(200);
+const LINE: Duration = Duration::from_secs(10);
+/// Worker threads of the runtime: it only moves messages; devices, codecs and the disk have threads of their own.
+const RUNTIME_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let (arguments, overrides) = split_overrides(std::env::args_os());
+    let cli = Cli::parse_from(arguments);
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("recorder=info,warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(LogWriter).init();
+    let result = match &cli.command {
+        Some(Command::Schema { markdown: true }) => {
+            print!("{}", reference::markdown());
+            Ok(0)
+        }
+        Some(Command::Schema { markdown: false }) => print_schema(),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(*shell, &mut Cli::command(), "recorder", &mut std::io::stdout());
+            Ok(0)
+        }
+        Some(Command::Check) => configuration(&cli, &overrides).map(|config| {
+            let findings = check::check(&config);
+            print!("{}", findings.text);
+            findings.faults.iter().min().map_or(0, |fault| *fault as u8)
+        }),
+        None => configuration(&cli, &overrides).and_then(record),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("recorder: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<DatasetError>() {
+        4
+    } else if matches!(error.downcast_ref(), Some(RunError::Device(_))) {
+        3
+    } else if error.is::<RunError>() {
+        1
+    } else {
+        2
+    }
+}
+
+fn print_schema() -> anyhow::Result<u8> {
+    println!("{}", serde_json::to_string_pretty(&reference::json_schema())?);
+    Ok(0)
+}
+
+fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Config> {
+    let path = cli.config.as_ref().context("expected --config FILE, found none; `recorder --help` shows how")?;
+    config::load(path, overrides).map_err(|error: ConfigError| anyhow::anyhow!("{error}"))
+}
+
+fn record(config: Config) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    runtime.block_on(record_until_ended(Arc::new(config)))
+}
+
+/// What made the run stop early, as an exit code.
+#[derive(Clone, Copy)]
+struct Interrupt(u8);
+
+async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
+    let status = status::shared();
+    if let Some(handle) = metrics::install() {
+        tokio::spawn(http::upkeep(handle));
+        if !config.metrics.listen.is_empty() {
+            let address = http::serve(&config.metrics.listen, handle, status.clone()).await?;
+            tracing::info!("metrics at http://{address}/metrics");
+        }
+    }
+    say_encoder(&config)?;
+    let dataset = run::open_dataset(&config)?;
+    for line in dataset.recovery().describe() {
+        tracing::warn!("{line}");
+    }
+    let mut interrupts = interrupts()?;
+    let parts = run::Parts {
+        clock: run::clock(&config),
+        open_encoder: codec::backend::software(),
+        status: status.clone(),
+        on_saved: Box::new(|_, _| {}),
+    };
+    let running = run::start(&config, dataset, parts).await?;
+    let live = if screen::is_interactive() { Live::start() } else { None };
+    let (press, mut pressed) = mpsc::unbounded_channel();
+    if live.is_some() {
+        keys::listen(move |meant| press.send(meant).is_ok())?;
+    }
+    let key = running.keys();
+    let mut ended = std::pin::pin!(running.wait());
+    let mut draw = tokio::time::interval(if live.is_some() { DRAW } else { LINE });
+    draw.tick().await;
+    let mut interrupted: Option<Interrupt> = None;
+    let outcome = loop {
+        let interrupt = tokio::select! {
+            outcome = &mut ended => break outcome,
+            Some(interrupt) = interrupts.recv() => interrupt,
+            Some(meant) = pressed.recv() => match meant {
+                Press::Key(meant) => { key(meant); continue }
+                Press::Interrupt => Interrupt(130),
+            },
+            _ = draw.tick() => {
+                show(live.as_ref(), &status);
+                continue
+            }
+        };
+        if interrupted.is_some() {
+            drop(live);
+            tracing::warn!("stopped at once: the take that was being saved is kept aside, saved episodes are complete");
+            return Ok(interrupt.0);
+        }
+        tracing::info!("stopping: the episode is ended and saved; once more to stop at once");
+        interrupted = Some(interrupt);
+        key(Key::Stop);
+    };
+    drop(live);
+    summary(&status.borrow(), &config);
+    outcome?;
+    Ok(interrupted.map_or(0, |interrupt| interrupt.0))
+}
+
+/// Signals that end a run, as they come.
+fn interrupts() -> anyhow::Result<mpsc::UnboundedReceiver<Interrupt>> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    for (kind, code) in [(SignalKind::interrupt(), 130), (SignalKind::terminate(), 143), (SignalKind::hangup(), 129)] {
+        let mut stream = signal(kind).context("signals cannot be caught")?;
+        let sender = sender.clone();
+        tokio::spawn(async move { while stream.recv().await.is_some() && sender.send(Interrupt(code)).is_ok() {} });
+    }
+    Ok(receiver)
+}
+
+fn say_encoder(config: &Config) -> anyhow::Result<()> {
+    let name = check::encoder(config)?;
+    let workers = run::workers(config);
+    if config.dataset.gpu_video_encoding {
+        tracing::info!(
+            "gpu_video_encoding: this version has no GPU encoder yet, {name} encodes on the CPU ({workers} threads)"
+        );
+    } else {
+        tracing::info!("{name} encodes on the CPU ({workers} threads)");
+    }
+    Ok(())
+}
+
+fn show(live: Option<&Live>, status: &SharedStatus) {
+    let status = status.borrow().clone();
+    match live {
+        Some(live) => live.draw(&status),
+        None => tracing::info!("{}", view::line(&status)),
+    }
+}
+
+fn summary(status: &Status, config: &Config) {
+    let dropped: u64 = status.cameras.iter().map(|c| c.dropped).sum();
+    println!(
+        "{}: {} episodes saved, {} discarded, {} failed; {} in the data set; {dropped} frames dropped",
+        status.root, status.saved, status.discarded, status.failed, status.dataset_episodes
+    );
+    println!("load it: LeRobotDataset(\"{}\", root=\"{}\")", config.dataset.repo_id, status.root);
+}

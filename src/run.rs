@@ -15,6 +15,7 @@ use crate::config::schema::{Codec, Config};
 use crate::config::validate::{is_simulated, ticks_per_episode};
 use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
 use crate::episode::{Key, Plan};
+use crate::lerobot_home::lerobot_home;
 use crate::metrics;
 use crate::status::SharedStatus;
 use ractor::{Actor, ActorRef};
@@ -75,11 +76,8 @@ pub fn clock(config: &Config) -> Arc<dyn Clock> {
 
 /// Where the data set is.
 pub fn root(config: &Config) -> PathBuf {
-    let lerobot_home = || match std::env::var_os("HF_LEROBOT_HOME") {
-        Some(home) => PathBuf::from(home),
-        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/huggingface/lerobot"),
-    };
-    config.dataset.root.clone().unwrap_or_else(|| lerobot_home().join(&config.dataset.repo_id))
+    let env = |name: &str| std::env::var(name).ok();
+    config.dataset.root.clone().unwrap_or_else(|| lerobot_home(&env).join(&config.dataset.repo_id))
 }
 
 /// What the data set records.
@@ -160,7 +158,8 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
         metrics::register_camera(name, queue_size);
         let backend = backend::software_name(d.encoder.codec);
         let codec = if d.encoder.codec == Codec::Copy { "mjpeg" } else { "h264" };
-        ::metrics::gauge!(metrics::ENCODER_INFO, "camera" => name.clone(), "backend" => backend, "codec" => codec).set(1.0);
+        ::metrics::gauge!(metrics::ENCODER_INFO, "camera" => name.clone(), "backend" => backend, "codec" => codec)
+            .set(1.0);
         let readback = Budget::new(bytes, fragment + FRAMES_IN_FLIGHT);
         pool_cameras.push(PoolCamera { name: name.clone(), params, readback });
         sources.push((index, name.clone(), camera.clone(), total.sibling(credits)));
@@ -168,7 +167,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
     metrics::register_run();
     let (introduce_coordinator, coordinator) = oneshot::channel();
     let encoder = backend::software_name(d.encoder.codec).to_string();
-    let dataset_root = dataset.root().to_path_buf();
+    let (dataset_root, spill_dir) = (dataset.root().to_path_buf(), dataset.work_dir());
     status.send_modify(|s| {
         s.encoder.clone_from(&encoder);
         s.root = dataset_root.display().to_string();
@@ -206,7 +205,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
             cameras: pool_cameras,
             workers,
             queue_size,
-            spill_dir: dataset_root.join(".partial"),
+            spill_dir,
             spill_limit_bytes,
             open: open_encoder,
             writer,

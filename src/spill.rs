@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// The disk did not take or give a frame.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: frames that wait for an encoder cannot be {operation}: {source}; free space there or use a faster disk")]
+#[error(
+    "{path}: frames that wait for an encoder cannot be {operation}: {source}; free space there or use a faster disk"
+)]
 pub struct SpillError {
     path: PathBuf,
     operation: &'static str,

@@ -9,7 +9,8 @@ fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arm").join(path)
 }
 
-#[derive(serde::Deserialize)]
+/// One vector: what LeRobot made of `x`. Numbers stay text until they are parsed: serde_json rounds some of them wrongly.
+#[derive(Default)]
 struct Vector {
     dir: String,
     mode: String,
@@ -20,10 +21,34 @@ struct Vector {
     y: f64,
 }
 
+/// The file has one key a line.
+fn vectors() -> Vec<Vector> {
+    let text = std::fs::read_to_string(golden("golden_norm.json")).unwrap();
+    let mut vectors = Vec::new();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(": ") else { continue };
+        let value = value.trim_end_matches(',').trim_matches('"');
+        if key == "\"dir\"" {
+            vectors.push(Vector::default());
+        }
+        let vector = vectors.last_mut().unwrap();
+        match key.trim_matches('"') {
+            "dir" => vector.dir = value.into(),
+            "mode" => vector.mode = value.into(),
+            "drive" => vector.drive = value.parse().unwrap(),
+            "lo" => vector.lo = value.parse().unwrap(),
+            "hi" => vector.hi = value.parse().unwrap(),
+            "x" => vector.x = value.parse().unwrap(),
+            "y" => vector.y = value.parse().unwrap(),
+            other => panic!("unknown key {other}"),
+        }
+    }
+    vectors
+}
+
 #[test]
 fn every_normalisation_vector_is_equal_to_the_last_bit() {
-    let vectors: Vec<Vector> =
-        serde_json::from_str(&std::fs::read_to_string(golden("golden_norm.json")).unwrap()).unwrap();
+    let vectors = vectors();
     assert_eq!(vectors.len(), 1350);
     for v in vectors {
         let norm = match v.mode.as_str() {
@@ -90,7 +115,7 @@ fn wrong_files_are_named_with_the_remedy() {
     check(load(Some("../f1")), &["robot.id", "../f1"]);
     check(load(Some("f9")), &["f9.json", "lerobot-calibrate --robot.type=so101_follower --robot.id=f9"]);
     for (from, to, words) in [
-        ("{", "", &["malformed", "line 1"][..]),
+        ("{", "", &["malformed", "line 2"][..]),
         ("\"gripper\"", "\"claw\"", &["another arm", "expected the joints", "gripper", "claw"]),
         ("\"id\": 6", "\"id\": 7", &["another arm", "motor id 6 for gripper, found 7"]),
         ("-1200", "-2048", &["homing_offset = -2048 for elbow_flex", "-2047 to 2047", "calibrate the arm again"]),

@@ -11,9 +11,9 @@ use super::encoder::{Encoder, EncoderArguments, EncoderMessage};
 use super::writer::WriterMessage;
 use crate::budget::Budget;
 use crate::clock::Clock;
-use crate::codec::stream::StreamParams;
 use crate::codec::Fragment;
 use crate::codec::backend::OpenEncoder;
+use crate::codec::stream::StreamParams;
 use crate::episode::TakeId;
 use crate::frame::{CameraIndex, DropReason, Frame};
 use crate::metrics;
@@ -140,11 +140,7 @@ impl ThreadLocalActor for EncoderPool {
         Ok(state)
     }
 
-    async fn post_stop(
-        &self,
-        myself: ActorRef<PoolMessage>,
-        _state: &mut PoolState,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(&self, myself: ActorRef<PoolMessage>, _state: &mut PoolState) -> Result<(), ActorProcessingErr> {
         myself.get_cell().stop_children_and_wait(None, None).await;
         Ok(())
     }

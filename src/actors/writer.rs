@@ -45,6 +45,17 @@ pub enum WriterMessage {
     Sync,
 }
 
+/// Why a take cannot be saved.
+#[derive(Debug, thiserror::Error)]
+enum WriterError {
+    #[error(transparent)]
+    NoSpace(#[from] disk_space::NoSpace),
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    #[error("its video cannot be encoded: {0}")]
+    Encoding(String),
+}
+
 /// What the writer needs to know of the run.
 pub struct WriterArguments {
     pub dataset: Dataset,
@@ -152,12 +163,11 @@ impl ThreadLocalActor for Writer {
 }
 
 impl WriterState {
-    fn handle(&mut self, message: WriterMessage) -> Result<(), DatasetError> {
+    fn handle(&mut self, message: WriterMessage) -> Result<(), WriterError> {
         match message {
             WriterMessage::Begin { take } => {
                 self.look_at_disk();
-                disk_space::require(self.arguments.dataset.root(), self.arguments.min_free_bytes)
-                    .map_err(DatasetError::NoSpace)?;
+                disk_space::require(self.arguments.dataset.root(), self.arguments.min_free_bytes)?;
                 let writer = self.arguments.dataset.begin(take)?;
                 let (encoded, substituted, switches) = Default::default();
                 self.takes.insert(take, Take { writer, report: None, encoded, substituted, switches });
@@ -209,12 +219,12 @@ impl WriterState {
                 }
             }
             // Reported like a failure of the disk: the take is lost.
-            WriterMessage::EncodingFailed { take, reason } => return Err(DatasetError::Encoding { take, reason }),
+            WriterMessage::EncodingFailed { reason, .. } => return Err(WriterError::Encoding(reason)),
             WriterMessage::Sync => {
                 self.look_at_disk();
                 let failed = self.takes.iter().find_map(|(take, open)| Some((*take, open.writer.sync().err()?)));
                 if let Some((_, error)) = failed {
-                    return Err(error);
+                    return Err(error.into());
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Calibration files: where LeRobot keeps them and how it writes them.
 
 use super::normalise::Range;
+use crate::lerobot_home::{expand, lerobot_home};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -109,23 +110,8 @@ impl Place {
 /// LeRobot's calibration folder: `$HF_LEROBOT_CALIBRATION`, else `calibration` in `$HF_LEROBOT_HOME`, in
 /// `$HF_HOME/lerobot`, in `$XDG_CACHE_HOME/huggingface/lerobot`, in `~/.cache/huggingface/lerobot`.
 fn calibration_folder(env: &impl Fn(&str) -> Option<String>) -> PathBuf {
-    let var = |name: &str| env(name).map(|value| expand(&value, env));
-    let hugging_face = || {
-        let cache = || var("XDG_CACHE_HOME").unwrap_or_else(|| expand("~/.cache", env));
-        var("HF_HOME").unwrap_or_else(|| cache().join("huggingface"))
-    };
-    let home = || var("HF_LEROBOT_HOME").unwrap_or_else(|| hugging_face().join("lerobot"));
-    var("HF_LEROBOT_CALIBRATION").unwrap_or_else(|| home().join("calibration"))
-}
-
-/// The path with a leading `~` replaced by the home folder.
-fn expand(path: &str, env: &impl Fn(&str) -> Option<String>) -> PathBuf {
-    match (path.strip_prefix('~'), env("HOME")) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-            PathBuf::from(home).join(rest.trim_start_matches('/'))
-        }
-        _ => PathBuf::from(path),
-    }
+    let folder = env("HF_LEROBOT_CALIBRATION").map(|value| expand(&value, env));
+    folder.unwrap_or_else(|| lerobot_home(env).join("calibration"))
 }
 
 impl Calibration {

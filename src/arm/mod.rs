@@ -50,6 +50,23 @@ pub trait Teleop: Send {
     fn shutdown(&mut self) -> Vec<ArmError>;
 }
 
+/// Finds the motors of the configuration's robot and writes nothing: whether they hold the calibration file's values;
+/// none for `type = "none"`.
+pub fn probe_robot(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Option<bool>, ArmError> {
+    match config.kind {
+        schema::RobotKind::None => Ok(None),
+        schema::RobotKind::So101Follower => so101::probe_follower(config, clock).map(Some),
+    }
+}
+
+/// As [`probe_robot`], for the leader.
+pub fn probe_teleop(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Option<bool>, ArmError> {
+    match config.kind {
+        schema::TeleopKind::None => Ok(None),
+        schema::TeleopKind::So101Leader => so101::probe_leader(config, clock).map(Some),
+    }
+}
+
 /// The features of the configuration's robot, in order; empty without one.
 pub fn features(kind: schema::RobotKind) -> Vec<String> {
     match kind {

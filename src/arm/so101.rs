@@ -18,6 +18,7 @@ use super::normalise::{Norm, normalise};
 use super::sim::{SimBus, SimKind};
 use super::{ArmError, Motor};
 use crate::clock::Clock;
+use crate::config::schema;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +55,16 @@ const GRIPPER_LIMITS: [(Register, i32); 3] =
 /// The bit of `Phase` that lets positions leave 0…4095.
 const PHASE_MULTI_TURN: i32 = 0x10;
 
+/// Finds the follower's motors, and writes nothing: whether they hold the calibration file's values.
+pub fn probe_follower(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
+    Arm::open(&follower::settings(config), clock).map(|(_, calibrated)| calibrated)
+}
+
+/// As [`probe_follower`], for the leader.
+pub fn probe_leader(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
+    Arm::open(&leader::settings(config), clock).map(|(_, calibrated)| calibrated)
+}
+
 /// The feature names of an arm, follower or leader.
 pub fn features() -> Vec<String> {
     MOTORS.iter().map(|(name, _)| format!("{name}.pos")).collect()
@@ -89,8 +100,8 @@ fn soon() -> Instant {
 }
 
 impl Arm {
-    /// Opens the port, finds all motors, and leaves them limp, unlocked, calibrated and configured.
-    fn connect(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arm, ArmError> {
+    /// Opens the port and finds all motors; writes nothing. Says whether the servos hold the calibration file's values.
+    fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(Arm, bool), ArmError> {
         let place = settings.place;
         let port = settings.port.ok_or(ArmError::NoPort { table: place.table })?;
         let calibration = load_calibration(settings, port == SIM)?;
@@ -111,12 +122,18 @@ impl Arm {
         arm.bus.patience = SLOW_TRY;
         arm.handshake()?;
         let calibrated = arm.is_calibrated()?;
+        Ok((arm, calibrated))
+    }
+
+    /// Opens the arm and leaves its motors limp, unlocked, calibrated and configured.
+    fn connect(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arm, ArmError> {
+        let (mut arm, calibrated) = Arm::open(settings, clock)?;
         for id in IDS {
             arm.write(id, reg::TORQUE_ENABLE, 0)?;
             arm.write(id, reg::LOCK, 0)?;
         }
         if !calibrated {
-            arm.write_calibration(place.table)?;
+            arm.write_calibration(settings.place.table)?;
         }
         for id in IDS {
             arm.write(id, reg::RETURN_DELAY_TIME, 0)?;
@@ -184,7 +201,7 @@ impl Arm {
         for (id, register, written) in self.calibration_registers(Order::Read) {
             let read = self.read(id, register)?;
             if read != written {
-                let (port, motor) = (self.bus.path().into(), self.joints[usize::from(id) - 1].motor);
+                let (port, motor) = (self.bus.path().into(), self.bus.motor(id));
                 return Err(ArmError::NotKept { port, motor, register: register.name, written, read });
             }
         }

@@ -77,7 +77,9 @@ pub enum CameraError {
     #[error("camera {camera}: {path} stopped delivering ({words}): check its cable; it is opened again by itself")]
     Lost { camera: String, path: PathBuf, words: String },
     /// Open, but without a picture for too long.
-    #[error("camera {camera}: no picture for {seconds:.1} s: check its cable and that nothing else uses it; it is opened again by itself")]
+    #[error(
+        "camera {camera}: no picture for {seconds:.1} s: check its cable and that nothing else uses it; it is opened again by itself"
+    )]
     Silent { camera: String, seconds: f64 },
 }
 

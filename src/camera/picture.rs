@@ -53,12 +53,16 @@ impl Canvas {
     }
 }
 
+/// Depth of the noise that changes from picture to picture, in levels of luma.
+const GRAIN: i32 = 5;
+
 /// The ground and the discs, tinted by the camera's name so that a person can tell cameras apart.
 pub(super) struct Scene {
     /// A canvas larger than the picture, over which the picture's frame moves.
     ground: Canvas,
     sway: usize,
     tint: f32,
+    grain: Vec<i8>,
 }
 
 impl Scene {
@@ -83,7 +87,8 @@ impl Scene {
                 ground.v[row * half + column] = (128.0 + 30.0 * (tint + wave).sin()) as u8;
             }
         }
-        Scene { ground, sway, tint }
+        let grain = (0..1 << 16).map(|i| (noise(seed, i, 0, 1) * GRAIN / 128) as i8).collect();
+        Scene { ground, sway, tint, grain }
     }
 
     /// Picture `k` of a loop of `count`.
@@ -94,7 +99,12 @@ impl Scene {
         let (width, ground) = (canvas.width, &self.ground);
         for row in 0..canvas.height {
             let from = (row + top) * ground.width + left;
-            canvas.y[row * width..][..width].copy_from_slice(&ground.y[from..][..width]);
+            // A sensor's noise: another part of the table for every row and picture.
+            let grain = &self.grain[(row * 7919 + k * 104_729) % (self.grain.len() - width)..];
+            let luma = ground.y[from..][..width].iter().zip(grain);
+            for (pixel, (ground, grain)) in canvas.y[row * width..][..width].iter_mut().zip(luma) {
+                *pixel = ground.saturating_add_signed(*grain);
+            }
             canvas.u[row * width / 2..][..width / 2].copy_from_slice(&ground.u[from / 2..][..width / 2]);
             canvas.v[row * width / 2..][..width / 2].copy_from_slice(&ground.v[from / 2..][..width / 2]);
         }

@@ -50,7 +50,9 @@ impl Encoder {
         let config = EncoderConfig::new()
             .usage_type(UsageType::CameraVideoRealTime)
             .complexity(Complexity::Low)
-            .rate_control_mode(RateControlMode::Quality)
+            // This mode moves within the range of quantisers, which is one. Unlike `Quality` it neither analyses pictures
+            // for that nor prints a warning each time it opens; the bytes are the same.
+            .rate_control_mode(RateControlMode::Bufferbased)
             .qp(QpRange::new(qp as u8, qp as u8))
             // Constant quality leaves the bit rate unused, except that it must be plausible.
             .bitrate(BitRate::from_bps(10_000_000))

@@ -165,7 +165,7 @@ pub enum TeleopKind {
 pub struct Dataset {
     /// The data set's name as `owner/name`.
     pub repo_id: String,
-    /// Folder of the data set; left out: `$HF_LEROBOT_HOME/<repo_id>`, else `~/.cache/huggingface/lerobot/<repo_id>`, as LeRobot.
+    /// Folder of the data set; left out: `<repo_id>` in LeRobot's folder (`$HF_LEROBOT_HOME`, else `lerobot` in `$HF_HOME` or in `~/.cache/huggingface`).
     #[serde(default)]
     pub root: Option<PathBuf>,
     /// What the robot is to do, in words; recorded as the task of every episode.

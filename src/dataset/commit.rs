@@ -41,6 +41,22 @@ pub struct Recovery {
     pub orphans: Vec<PathBuf>,
 }
 
+impl Recovery {
+    /// In words, a line each.
+    pub fn describe(&self) -> Vec<String> {
+        let completed = self.completed.iter().map(|episode| {
+            format!("episode {episode} was being saved when the last run was interrupted: its save is completed now")
+        });
+        let orphans = self.orphans.iter().map(|path| {
+            format!(
+                "a take was being recorded when the last run was interrupted: it is kept aside in {}",
+                path.display()
+            )
+        });
+        completed.chain(orphans).collect()
+    }
+}
+
 /// Steps 1 and 2 up to the point of no return: staged files are durable, the marker is written but does not count yet.
 /// After an error the take is as it was.
 pub fn prepare(dir: &Path, marker: &Marker) -> Result<()> {

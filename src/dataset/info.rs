@@ -196,3 +196,57 @@ pub fn to_json_bytes(value: &impl Serialize, what: &str) -> Result<Vec<u8>, Data
         .map_err(DatasetError::encode(what))?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::ColorRange;
+    use crate::dataset::VideoInfo;
+
+    const SAMPLE: &[u8] = include_bytes!("../../tests/data/lerobot-v3-sample/meta/info.json");
+
+    #[test]
+    fn lerobots_file_is_written_back_to_the_byte() {
+        let info = Info::parse(SAMPLE, Path::new("info.json")).unwrap();
+        assert_eq!(String::from_utf8(info.to_bytes().unwrap()).unwrap(), String::from_utf8_lossy(SAMPLE));
+    }
+
+    #[test]
+    fn the_same_set_up_gives_lerobots_file() {
+        let joints = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"];
+        let names: Vec<String> = joints.iter().map(|joint| format!("{joint}.pos")).collect();
+        let camera = |name: &str| CameraSpec {
+            name: name.into(),
+            key: format!("observation.images.{name}"),
+            width: 320,
+            height: 240,
+            video: VideoInfo {
+                codec: "av1".into(),
+                pix_fmt: "yuv420p".into(),
+                color_range: ColorRange::Limited,
+                gop: Some(2),
+                quality: Some(30),
+                preset: Some("12".into()),
+            },
+        };
+        let mut info = Info::new(&DatasetSpec {
+            fps: 30,
+            robot_type: Some("so_follower".into()),
+            state_names: names.clone(),
+            action_names: names,
+            cameras: vec![camera("front"), camera("wrist")],
+        });
+        info.set_totals(2, 60, 1);
+        // SVT-AV1 numbers its presets.
+        let text = String::from_utf8(info.to_bytes().unwrap()).unwrap().replace("\"12\"", "12");
+        assert_eq!(text, String::from_utf8_lossy(SAMPLE));
+    }
+
+    #[test]
+    fn unknown_keys_are_kept() {
+        let text = String::from_utf8_lossy(SAMPLE).replace("\"fps\"", "\"their_key\": [1],\n    \"fps\"");
+        let info = Info::parse(text.as_bytes(), Path::new("info.json")).unwrap();
+        assert_eq!(info.other["their_key"], json!([1]));
+        assert!(String::from_utf8(info.to_bytes().unwrap()).unwrap().contains("their_key"));
+    }
+}

@@ -86,6 +86,16 @@ impl Dataset {
         &self.root
     }
 
+    /// The folder of work in progress, on the same file system; what is in it is not part of the data set.
+    pub fn work_dir(&self) -> PathBuf {
+        self.root.join(layout::PARTIAL)
+    }
+
+    /// Rows a second.
+    pub fn fps(&self) -> u32 {
+        self.spec.fps
+    }
+
     /// Episodes saved so far, earlier runs' among them.
     pub fn episodes(&self) -> u64 {
         self.info.total_episodes

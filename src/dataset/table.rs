@@ -15,6 +15,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, DatasetError>;
@@ -44,17 +45,20 @@ impl Columns {
         Ok(())
     }
 
-    /// The parquet file: one row group, Snappy, with key-value metadata.
-    pub fn to_parquet(self, what: &str, metadata: &[(&str, String)]) -> Result<Vec<u8>> {
-        let schema = Arc::new(Schema::new(self.fields));
+    /// The parquet file: one row group, Snappy, with at most one entry of key-value metadata.
+    pub fn to_parquet(self, what: &str, metadata: Option<(&str, String)>) -> Result<Vec<u8>> {
+        // In the file's own metadata and in the Arrow schema's: pyarrow reads the latter where there is one. More than
+        // one entry would be written in a random order.
+        let in_schema: HashMap<_, _> = metadata.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+        let in_file = metadata.into_iter().map(|(key, value)| KeyValue::new(key.to_string(), value)).collect();
+        let schema = Arc::new(Schema::new_with_metadata(self.fields, in_schema));
         let batch = RecordBatch::try_new(schema.clone(), self.arrays).map_err(DatasetError::encode(what))?;
-        let metadata = metadata.iter().map(|(key, value)| KeyValue::new(key.to_string(), value.clone())).collect();
         let properties = WriterProperties::builder()
             .set_created_by(concat!("recorder ", env!("CARGO_PKG_VERSION")).into())
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(None)
             .set_offset_index_disabled(true)
-            .set_key_value_metadata(Some(metadata))
+            .set_key_value_metadata(Some(in_file))
             .build();
         let mut bytes = Vec::new();
         let mut writer =
@@ -129,7 +133,7 @@ pub fn data(features: &[(String, Source)], rows: &[Row], place: &Place) -> Resul
         described.insert(key.clone(), feature);
     }
     let huggingface = json!({"info": {"features": Value::Object(described)}}).to_string();
-    columns.to_parquet("data table", &[("huggingface", huggingface)])
+    columns.to_parquet("data table", Some(("huggingface", huggingface)))
 }
 
 /// What LeRobot must know of one episode.
@@ -186,7 +190,7 @@ pub fn episode(e: &EpisodeEntry) -> Result<Vec<u8>> {
         }
     }
     place(&mut columns, "meta/episodes", e.entry);
-    columns.to_parquet("episode table", &[])
+    columns.to_parquet("episode table", None)
 }
 
 /// Cuts an array into `rows` lists of equal length.

@@ -28,6 +28,8 @@ const LONGEST_DRAIN: Duration = Duration::from_millis(4);
 const LONGEST_WRITE: Duration = Duration::from_millis(100);
 /// How long after a failure replies are told apart by their length.
 pub const SUSPICION: Duration = Duration::from_secs(10);
+/// A value that a register does not take this many times is refused.
+const WRITE_TRIES: u32 = 3;
 /// Most bytes that a read asks for beyond its register.
 const MOST_EXTRA: u8 = 8;
 /// Faults kept until they are taken; further ones are not kept.
@@ -108,12 +110,14 @@ impl Bus {
     pub fn write(&mut self, id: u8, register: Register, value: i32, deadline: Instant) -> Result<(), ArmError> {
         let data = register.encode(value).ok_or_else(|| self.goal_error(id, value))?;
         self.transact(&[id], 0, deadline, |_| Packet::write(id, register.addr, &data))?;
+        let mut tries = 0;
         while self.is_suspicious() {
             let read = self.read(id, register, deadline)?;
             if read == value {
                 break;
             }
-            if Instant::now() >= deadline {
+            tries += 1;
+            if tries == WRITE_TRIES {
                 let (port, motor) = (self.path.clone(), self.motor(id));
                 return Err(ArmError::NotKept { port, motor, register: register.name, written: value, read });
             }
@@ -129,7 +133,8 @@ impl Bus {
         Ok(replies.iter().map(|bytes| register.decode(bytes)).collect())
     }
 
-    /// Sets a register of many motors at once. No motor replies, so it is only known that the bytes were sent.
+    /// Sets a register of many motors at once. No motor replies, so it is only known that the bytes were sent; in
+    /// simulated time the last motor is asked whether it is there, and has then taken its value.
     pub fn sync_write(&mut self, register: Register, values: &[(u8, i32)]) -> Result<(), ArmError> {
         let mut data = Vec::with_capacity(values.len());
         for (id, value) in values {
@@ -137,7 +142,12 @@ impl Bus {
         }
         let packet =
             Packet::sync_write(register.addr, register.size, data.iter().map(|(id, bytes)| (*id, bytes.as_slice())));
-        self.transmit(&packet)
+        self.transmit(&packet)?;
+        match values.last() {
+            // Time must not advance before the bus has heard it, or positions would depend on the speed of threads.
+            Some((id, _)) if self.simulated => self.ping(*id, Instant::now()),
+            _ => Ok(()),
+        }
     }
 
     /// One request and the parameters of the replies of `ids`, tried until the deadline. `request` is given the number
@@ -260,7 +270,8 @@ impl Bus {
         self.suspicious_until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn motor(&self, id: u8) -> Motor {
+    /// The motor of an id, for messages.
+    pub fn motor(&self, id: u8) -> Motor {
         self.motors.iter().copied().find(|m| m.id == id).unwrap_or(Motor { id, name: "unknown" })
     }
 

@@ -168,9 +168,6 @@ impl Decoder {
 pub struct ErrorBits(pub u8);
 
 impl ErrorBits {
-    pub const OVERLOAD: ErrorBits = ErrorBits(32);
-    pub const OVERHEAT: ErrorBits = ErrorBits(4);
-
     const NAMES: [(u8, &'static str); 5] =
         [(1, "input voltage"), (2, "angle sensor"), (4, "overheat"), (8, "overcurrent"), (32, "overload")];
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 /// Fastest approach to the first action, in normalised units a second.
 pub const RAMP_SPEED: f64 = 90.0;
 /// After this long without a command the next ones are approached like the first.
-const RESUME_GAP_NS: u64 = 500_000_000;
+const RESUME_GAP_NS: u64 = 2_000_000_000;
 /// The longest time between two commands that the ramp makes good for in one step.
 const LONGEST_RAMP_STEP_NS: u64 = 100_000_000;
 
@@ -35,19 +35,23 @@ pub struct Follower {
     shut_down: bool,
 }
 
+/// What to connect.
+pub(super) fn settings(config: &schema::Robot) -> Settings<'_> {
+    Settings {
+        place: FOLLOWER_PLACE,
+        sim: SimKind::Follower,
+        port: config.port.as_deref(),
+        id: config.id.as_deref(),
+        calibration_dir: config.calibration_dir.as_deref(),
+        use_degrees: config.use_degrees,
+    }
+}
+
 impl Follower {
     /// Connects, configures, and holds the arm where it is.
     pub fn connect(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Follower, ArmError> {
         let max_relative_target = max_relative_target(config.max_relative_target.as_ref())?;
-        let settings = Settings {
-            place: FOLLOWER_PLACE,
-            sim: SimKind::Follower,
-            port: config.port.as_deref(),
-            id: config.id.as_deref(),
-            calibration_dir: config.calibration_dir.as_deref(),
-            use_degrees: config.use_degrees,
-        };
-        let mut arm = Arm::connect(&settings, clock)?;
+        let mut arm = Arm::connect(&settings(config), clock)?;
         let goals = match hold(&mut arm) {
             Ok(goals) => goals,
             Err(error) => {

@@ -15,18 +15,22 @@ pub struct Leader {
     shut_down: bool,
 }
 
+/// What to connect.
+pub(super) fn settings(config: &schema::Teleop) -> Settings<'_> {
+    Settings {
+        place: LEADER_PLACE,
+        sim: SimKind::Leader,
+        port: config.port.as_deref(),
+        id: config.id.as_deref(),
+        calibration_dir: config.calibration_dir.as_deref(),
+        use_degrees: config.use_degrees,
+    }
+}
+
 impl Leader {
     /// Connects and configures the leader; its motors stay limp.
     pub fn connect(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Leader, ArmError> {
-        let settings = Settings {
-            place: LEADER_PLACE,
-            sim: SimKind::Leader,
-            port: config.port.as_deref(),
-            id: config.id.as_deref(),
-            calibration_dir: config.calibration_dir.as_deref(),
-            use_degrees: config.use_degrees,
-        };
-        let mut arm = Arm::connect(&settings, clock)?;
+        let mut arm = Arm::connect(&settings(config), clock)?;
         for id in IDS {
             arm.write(id, reg::OPERATING_MODE, 0)?;
         }

@@ -1,0 +1,128 @@
+//! `recorder check`: everything that can be known without recording. Touches no data set and moves no arm.
+
+use crate::arm;
+use crate::camera::{self, CameraError};
+use crate::clock::{Clock, Rank, SystemClock};
+use crate::codec::backend;
+use crate::codec::stream::StreamParams;
+use crate::config::Config;
+use crate::dataset::Dataset;
+use crate::{disk_space, run};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Exit codes of what can be wrong, worst first; see `cli`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    Device = 3,
+    Dataset = 4,
+}
+
+/// The findings: a line each, and what is wrong.
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub text: String,
+    pub faults: Vec<Fault>,
+}
+
+impl Findings {
+    fn good(&mut self, line: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "ok     {line}");
+    }
+
+    fn bad(&mut self, fault: Fault, line: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "ERROR  {line}");
+        self.faults.push(fault);
+    }
+}
+
+/// A camera must deliver its first picture within this.
+const FIRST_PICTURE: Duration = Duration::from_secs(5);
+
+/// Looks at disk, data set, encoder, cameras and arms of a valid configuration.
+pub fn check(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    findings.good("configuration");
+    dataset(config, &mut findings);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    for (name, camera) in &config.robot.cameras {
+        match first_picture(name, camera, &clock) {
+            Ok(line) => findings.good(line),
+            Err(error) => findings.bad(Fault::Device, error),
+        }
+    }
+    for (what, connected) in
+        [("follower", arm::probe_robot(&config.robot, &clock)), ("leader", arm::probe_teleop(&config.teleop, &clock))]
+    {
+        match connected {
+            Ok(Some(true)) => findings.good(format!("{what}: all motors answer and are calibrated")),
+            Ok(Some(false)) => findings.good(format!(
+                "{what}: all motors answer; their calibration differs from the file's, which is written to them at the start"
+            )),
+            Ok(None) => {}
+            Err(error) => findings.bad(Fault::Device, error),
+        }
+    }
+    findings
+}
+
+fn dataset(config: &Config, findings: &mut Findings) {
+    let root = run::root(config);
+    match Dataset::check(&root, &run::dataset_spec(config), config.dataset.resume) {
+        Ok(outlook) => findings.good(format!("data set {}: {} episodes so far", root.display(), outlook.episodes)),
+        Err(error) => findings.bad(Fault::Dataset, error),
+    }
+    let needed = (config.limits.min_free_gib * (1u64 << 30) as f64) as u64;
+    match disk_space::require(&root, needed) {
+        Ok(()) => {
+            let free = disk_space::free(&root).unwrap_or_default();
+            findings.good(format!("disk: {:.1} GiB free", free as f64 / (1u64 << 30) as f64));
+        }
+        Err(error) => findings.bad(Fault::Dataset, error),
+    }
+}
+
+fn first_picture(
+    name: &str,
+    config: &crate::config::schema::Camera,
+    clock: &Arc<dyn Clock>,
+) -> Result<String, CameraError> {
+    let mut camera = camera::open(name, config, clock, Rank(0))?;
+    let start = Instant::now();
+    let bytes = loop {
+        match camera.next(Duration::from_millis(200)) {
+            Ok(picture) => break picture.data.len(),
+            Err(CameraError::Timeout) if start.elapsed() < FIRST_PICTURE => {}
+            Err(CameraError::Timeout) => {
+                return Err(CameraError::Silent { camera: name.into(), seconds: start.elapsed().as_secs_f64() });
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    let mode = camera.mode();
+    let (n, d) = mode.fps;
+    let fourcc = String::from_utf8_lossy(&mode.format.fourcc()).into_owned();
+    Ok(format!(
+        "camera {name}: {}x{} {fourcc} at {n}/{d} frames a second, first picture {bytes} bytes",
+        mode.width, mode.height
+    ))
+}
+
+/// Tries the encoder that the configuration asks for; the name of what it is.
+pub fn encoder(config: &Config) -> Result<&'static str, crate::codec::CodecError> {
+    let e = &config.dataset.encoder;
+    let (width, height) =
+        config.robot.cameras.values().next().map_or((320, 240), |camera| (camera.width, camera.height));
+    let params = StreamParams {
+        codec: e.codec,
+        quality: e.quality,
+        gop: e.gop,
+        width,
+        height,
+        fps: config.dataset.fps,
+        color_range: e.color_range,
+        stats_stride: 1,
+    };
+    Ok((backend::software())(&params)?.backend())
+}

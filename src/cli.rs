@@ -1,0 +1,109 @@
+//! The command line.
+
+use crate::config::Override;
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Records cameras and a robot arm into a LeRobot data set, encoding while it records.
+#[derive(Debug, Parser)]
+#[command(
+    name = "recorder",
+    version = env!("RECORDER_VERSION"),
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = false,
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    after_help = AFTER_HELP
+)]
+pub struct Cli {
+    /// The configuration; see docs/config.md, and examples/lab.toml for one to start from
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of recording.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Check everything that can be known without recording: configuration, data set, disk, cameras, arm
+    Check,
+    /// Print the JSON schema of lab.toml, or its keys as a table
+    Schema {
+        /// A table in Markdown: docs/config.md
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Print completions for a shell
+    Completions { shell: Shell },
+}
+
+const AFTER_HELP: &str = "\
+Any key of the configuration can be given on the command line by its dotted name:
+  recorder --config lab.toml --dataset.num_episodes=3 --robot.cameras.front.fps=15
+
+Keys while recording, as in LeRobot:
+  → or n      end the episode, or the reset, now
+  ← or r      throw the take away and record it again
+  Esc or q    end and save the episode, then stop; so does Ctrl-C
+
+Exit codes:
+  0    everything was recorded and saved
+  1    the run ended early; what was saved before is complete
+  2    the command line or the configuration is wrong; nothing was touched
+  3    a camera or an arm cannot be used; nothing was recorded
+  4    the data set cannot be created or continued; nothing was changed
+  130  stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP; every finished take is saved
+
+RUST_LOG sets what is logged (recorder=debug shows more).";
+
+/// Takes `--a.b=value` and `--a.b value` out of the arguments: keys of the configuration, as LeRobot users write them.
+pub fn split_overrides(arguments: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Vec<Override>) {
+    let (mut rest, mut overrides) = (Vec::new(), Vec::new());
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        let dotted = argument.to_str().and_then(|text| text.strip_prefix("--")).filter(|text| {
+            let name = text.split('=').next().unwrap_or_default();
+            name.contains('.') && !name.starts_with('.')
+        });
+        match dotted.map(|text| (text.split_once('='), text)) {
+            Some((Some((key, value)), _)) => overrides.push(Override { key: key.into(), value: value.into() }),
+            Some((None, key)) => {
+                let value = arguments.next().unwrap_or_default().to_string_lossy().into_owned();
+                overrides.push(Override { key: key.into(), value });
+            }
+            None => rest.push(argument),
+        }
+    }
+    (rest, overrides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn dotted_names_are_overrides() {
+        let arguments = [
+            "recorder",
+            "--config",
+            "a.toml",
+            "--dataset.fps=15",
+            "check",
+            "--dataset.single_task",
+            "Pick = it",
+            "--x=1",
+        ];
+        let (rest, overrides) = split_overrides(arguments.map(OsString::from));
+        assert_eq!(rest, ["recorder", "--config", "a.toml", "check", "--x=1"].map(OsString::from));
+        let pairs: Vec<_> = overrides.iter().map(|o| (o.key.as_str(), o.value.as_str())).collect();
+        assert_eq!(pairs, [("dataset.fps", "15"), ("dataset.single_task", "Pick = it")]);
+    }
+}

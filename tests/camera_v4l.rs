@@ -1,0 +1,87 @@
+//! V4L2 cameras: what is refused without one, and (where one is named) what it delivers.
+
+mod media;
+
+use recorder::camera::{self, CameraError};
+use recorder::clock::{Clock, Rank, SystemClock};
+use recorder::codec::jpeg;
+use recorder::config::schema::{Camera, CameraKind, IndexOrPath};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn open(config: &Camera) -> Result<Box<dyn camera::Camera>, CameraError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    camera::open("front", config, &clock, Rank(0))
+}
+
+fn refused(config: &Camera) -> String {
+    open(config).err().expect("refused").to_string()
+}
+
+#[test]
+fn devices_that_are_none_are_named() {
+    let at = |path: &str| media::camera(CameraKind::V4l, Some(Path::new(path)), 640, 480);
+    let absent = refused(&at("/dev/v4l/by-id/no-such-camera"));
+    assert!(
+        absent.contains("camera front: /dev/v4l/by-id/no-such-camera does not exist. This machine has"),
+        "{absent}"
+    );
+    let index = refused(&Camera { index_or_path: Some(IndexOrPath::Index(987)), ..at("") });
+    assert!(index.contains("/dev/video987 does not exist"), "{index}");
+    for path in ["/dev/null", "/dev", "/etc/hostname"] {
+        let error = refused(&at(path));
+        assert!(error.contains(path) && !error.contains("does not exist"), "{error}");
+    }
+    let null = refused(&at("/dev/null"));
+    assert!(null.contains("is not a video capture device"), "{null}");
+    let fourcc = refused(&Camera { fourcc: "H264".into(), ..at("/dev/null") });
+    assert!(fourcc.contains("fourcc is \"H264\", expected \"MJPG\" or \"YUYV\""), "{fourcc}");
+    let unset = refused(&Camera { index_or_path: None, ..at("") });
+    assert!(unset.contains("index_or_path is not set"), "{unset}");
+}
+
+/// Needs a camera: `RECORDER_TEST_CAMERA=/dev/video0:MJPG:1280x720 cargo test --test camera_v4l -- --ignored`.
+#[test]
+#[ignore = "needs a camera, named in RECORDER_TEST_CAMERA"]
+fn a_real_camera_delivers_and_refuses() {
+    let named = std::env::var("RECORDER_TEST_CAMERA").expect("RECORDER_TEST_CAMERA=path:fourcc:WxH");
+    let mut parts = named.split(':');
+    let (path, fourcc, size) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+    let (width, height) = size.split_once('x').unwrap();
+    let (width, height): (u32, u32) = (width.parse().unwrap(), height.parse().unwrap());
+    let good = Camera { fourcc: fourcc.into(), ..media::camera(CameraKind::V4l, Some(Path::new(path)), width, height) };
+
+    let size = refused(&Camera { width: width + 2, ..good.clone() });
+    assert!(size.contains("It offers:") && size.contains(&format!("{width}x{height}")), "{size}");
+
+    let clock = SystemClock::default();
+    let mut camera = open(&good).unwrap();
+    assert_eq!((camera.mode().width, camera.mode().height), (width, height));
+    let busy = refused(&good);
+    assert!(busy.contains("in use by another program"), "{busy}");
+    let mut last = None;
+    for _ in 0..60 {
+        let picture = loop {
+            match camera.next(Duration::from_millis(5)) {
+                // Shorter than a period: running out of time must not cost a buffer.
+                Err(CameraError::Timeout) => {}
+                Err(error) => panic!("{error}"),
+                Ok(picture) => break picture,
+            }
+        };
+        let now = clock.now();
+        assert!(picture.captured <= now && now.mono_ns - picture.captured.mono_ns < 10_000_000_000);
+        if let Some((sequence, captured)) = last {
+            assert!(picture.sequence > sequence && picture.captured > captured);
+        }
+        last = Some((picture.sequence, picture.captured));
+        match fourcc {
+            "MJPG" => drop(jpeg::parse_sized(picture.data, width, height).unwrap()),
+            _ => assert_eq!(picture.data.len(), (width * height * 2) as usize),
+        }
+    }
+    drop(camera);
+    let mut again = open(&good).expect("a closed camera can be opened again");
+    again.next(Duration::from_secs(5)).unwrap();
+}

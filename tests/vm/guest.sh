@@ -21,8 +21,9 @@ for device in "${devices[@]}"; do
   [ -e "$device" ] || { echo "guest: $device did not appear in 30 s" >&2; exit 1; }
 done
 udevadm settle
-python3 servo_sim.py calibration servos.txt /tmp/follower /tmp/leader 2>servos.log &
-servos=$!
+coproc servos { exec python3 servo_sim.py calibration servos.txt /tmp/follower /tmp/leader 2>servos.log; }
+read -r ready <&"${servos[0]}" || { cat servos.log >&2; exit 1; }
+echo "guest: the servos are $ready"
 
 echo "guest: check"
 ./recorder check --config record.toml
@@ -40,8 +41,8 @@ echo "guest: recording with codec = copy"
 echo "guest: recording with codec = h264"
 ./recorder --config record.toml --dataset.root=h264 --dataset.num_episodes=2 --dataset.encoder.codec=h264
 
-kill -0 $servos || { cat servos.log >&2; exit 1; }
-kill $servos
+kill -0 "$servos_PID" || { cat servos.log >&2; exit 1; }
+kill "$servos_PID"
 echo stat >/tmp/control
 echo quit >/tmp/control
 wait $fakeusb

@@ -10,6 +10,8 @@ moves by itself; the follower moves towards its goals, as fast as a servo can. L
     ARM read MONO_NS P1 ... P6       positions, in steps, when all six were asked for at once
     ARM goal MONO_NS P1 ... P6       goals, when all six were given at once
     ARM torque MONO_NS ID ON JUMP    torque switched; JUMP: steps from the position to the goal it starts with
+
+Prints `ready` once both ports are open.
 """
 
 import json
@@ -144,6 +146,7 @@ def main():
         for name, path in (("follower", follower), ("leader", leader)):
             arm = Arm(name, calibrations, log, path)
             arms[arm.port] = arm
+        print("ready", flush=True)
         while True:
             for port in select.select(list(arms), [], [])[0]:
                 arms[port].receive()

@@ -24,7 +24,7 @@ const LIVE_STRIPS: usize = 2;
 
 /// See the module's text.
 pub struct SyntheticCamera {
-    name: String,
+    name: Box<str>,
     mode: Mode,
     pacer: Pacer,
     compressor: Compressor,

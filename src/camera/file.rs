@@ -110,10 +110,11 @@ impl Camera for FileCamera {
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError> {
         let (sequence, captured) = self.pacer.wait(timeout)?;
         let i = (sequence % self.spans.len() as u64) as usize;
-        self.read(i).map_err(|error| CameraError::Lost {
+        self.read(i).map_err(|source| CameraError::Io {
             camera: self.name.clone(),
             path: self.path.clone(),
-            words: error.to_string(),
+            action: "reading",
+            source,
         })?;
         Ok(Picture { sequence, captured, data: &self.data })
     }

@@ -91,6 +91,7 @@ pub struct RecorderState {
     clock: Arc<dyn Clock>,
     fps: u32,
     writer: ActorRef<WriterMessage>,
+    writer_thread: Option<ractor::concurrency::JoinHandle<()>>,
     pool: ActorRef<PoolMessage>,
     coordinator: ActorRef<CoordinatorMessage>,
     cameras: Vec<CameraArguments>,
@@ -134,7 +135,7 @@ impl Actor for Recorder {
         let hold = clock.hold();
         // Downstream first: whoever starts finds those it sends to.
         let me = myself.get_cell();
-        let (writer, _) = Writer::spawn_linked(None, writer, me.clone(), ThreadLocalActorSpawner::new()).await?;
+        let (writer, writer_thread) = Writer::spawn_linked(None, writer, me.clone(), ThreadLocalActorSpawner::new()).await?;
         let pool = pool(writer.clone());
         let (pool, _) = EncoderPool::spawn_linked(None, pool, me.clone(), ThreadLocalActorSpawner::new()).await?;
         let upstream = Upstream { pool: pool.clone(), writer: writer.clone(), recorder: myself.clone() };
@@ -152,6 +153,7 @@ impl Actor for Recorder {
             clock,
             fps,
             writer,
+            writer_thread: Some(writer_thread),
             pool,
             coordinator,
             cameras,
@@ -255,6 +257,10 @@ impl Actor for Recorder {
         let _ = state.coordinator.drain_and_wait(None).await;
         let _ = state.pool.drain_and_wait(None).await;
         let _ = state.writer.drain_and_wait(None).await;
+        if let Some(thread) = state.writer_thread.take() {
+            // Only now the data set is closed and its lock free for the next run.
+            let _ = thread.await;
+        }
         myself.get_cell().stop_children_and_wait(None, None).await;
         if let Some(outcome) = state.outcome.take() {
             let _ = outcome.send(Err(RunError::Failed("the recorder was stopped".into())));

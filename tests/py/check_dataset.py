@@ -260,11 +260,12 @@ def check_video(path, name, feature, fps, episodes, key, first, deep):
         expect(f"{name} size", [stream.height, stream.width], feature["shape"][:2])
         if first:
             expect(f"{name} codec", stream.codec.canonical_name, feature["info"]["video.codec"])
+        frames_in_index = stream.frames
         packets = [p for p in container.demux(stream) if p.size]
     pts = sorted(p.pts for p in packets)
     wanted = sum(e["length"] for e in episodes)
     expect(f"{name} packets", len(packets), wanted)
-    expect(f"{name} frames in the index", stream.frames, wanted)
+    expect(f"{name} frames in the index", frames_in_index, wanted)
     if not packets or not packets[0].is_keyframe:
         say(f"{name}: expected a key frame first")
     decoded = []

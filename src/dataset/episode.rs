@@ -39,7 +39,7 @@ pub(super) struct Video {
 
 #[derive(Debug)]
 pub(super) enum VideoState {
-    Growing(Mp4Writer),
+    Growing(Box<Mp4Writer>),
     Finished {
         frames: u64,
     },
@@ -59,7 +59,7 @@ impl EpisodeWriter {
         let create = |camera: &super::CameraSpec| {
             let path = dir.join(format!("{}.mp4", camera.key));
             let writer = Mp4Writer::create(&path, spec.track(camera))?;
-            let state = VideoState::Growing(writer);
+            let state = VideoState::Growing(Box::new(writer));
             Ok(Video { path, state, pixels: PixelHistogram::default(), substituted: Substituted::new() })
         };
         let videos = spec.cameras.iter().map(create).collect::<Result<Vec<Video>>>()?;

@@ -37,7 +37,7 @@ impl Dataset {
     pub fn create(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
         spec.validate()?;
         refuse_content(root)?;
-        disk::create_dir_all(&root.join(layout::RECORDER))?;
+        disk::create_dir_all_durably(&root.join(layout::RECORDER))?;
         let lock = lock(root)?;
         let recovery = commit::recover(root)?;
         // A first episode whose save was interrupted is there only now.

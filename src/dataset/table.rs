@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,6 +58,9 @@ impl Columns {
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(None)
             .set_offset_index_disabled(true)
+            // A dictionary for a single row is larger than the row.
+            .set_dictionary_enabled(batch.num_rows() > 1)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_key_value_metadata(Some(in_file))
             .build();
         let mut bytes = Vec::new();

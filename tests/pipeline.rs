@@ -19,8 +19,9 @@ fn clip(path: &std::path::Path, pictures: usize) {
     let (width, height) = (160, 120);
     let mut bytes = Vec::new();
     for k in 0..pictures {
-        let pixels: Vec<u8> =
-            (0..width * height * 3).map(|i| (i / 3 % width * 2 + i / (3 * width) + 7 * k + 40 * (i % 3)) as u8).collect();
+        let pixels: Vec<u8> = (0..width * height * 3)
+            .map(|i| (i / 3 % width * 2 + i / (3 * width) + 7 * k + 40 * (i % 3)) as u8)
+            .collect();
         let image = Image { pixels: &pixels[..], width, pitch: width * 3, height, format: PixelFormat::RGB };
         bytes.extend_from_slice(&turbojpeg::compress(image, 85, Subsamp::Sub2x1).unwrap());
     }

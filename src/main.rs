@@ -12,6 +12,7 @@ use recorder::dataset::DatasetError;
 use recorder::episode::Key;
 use recorder::status::{self, SharedStatus, Status};
 use recorder::{check, codec, metrics, run};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments);
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("recorder=info,warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(LogWriter).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(LogWriter)
+        .init();
     let result = match &cli.command {
         Some(Command::Schema { markdown: true }) => {
             print!("{}", reference::markdown());

@@ -41,16 +41,22 @@ fn devices_that_are_none_are_named() {
     assert!(unset.contains("index_or_path is not set"), "{unset}");
 }
 
+/// `RECORDER_TEST_CAMERA` as path:fourcc:WxH.
+fn named_camera() -> Camera {
+    let named = std::env::var("RECORDER_TEST_CAMERA").expect("RECORDER_TEST_CAMERA=path:fourcc:WxH");
+    let parts: Vec<&str> = named.split(':').collect();
+    let &[path, fourcc, size] = &parts[..] else { panic!("RECORDER_TEST_CAMERA={named}, expected path:fourcc:WxH") };
+    let (width, height) = size.split_once('x').expect("WxH");
+    let config = media::camera(CameraKind::V4l, Some(Path::new(path)), width.parse().unwrap(), height.parse().unwrap());
+    Camera { fourcc: fourcc.into(), ..config }
+}
+
 /// Needs a camera: `RECORDER_TEST_CAMERA=/dev/video0:MJPG:1280x720 cargo test --test camera_v4l -- --ignored`.
 #[test]
 #[ignore = "needs a camera, named in RECORDER_TEST_CAMERA"]
 fn a_real_camera_delivers_and_refuses() {
-    let named = std::env::var("RECORDER_TEST_CAMERA").expect("RECORDER_TEST_CAMERA=path:fourcc:WxH");
-    let mut parts = named.split(':');
-    let (path, fourcc, size) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
-    let (width, height) = size.split_once('x').unwrap();
-    let (width, height): (u32, u32) = (width.parse().unwrap(), height.parse().unwrap());
-    let good = Camera { fourcc: fourcc.into(), ..media::camera(CameraKind::V4l, Some(Path::new(path)), width, height) };
+    let good = named_camera();
+    let (width, height) = (good.width, good.height);
 
     let size = refused(&Camera { width: width + 2, ..good.clone() });
     assert!(size.contains("It offers:") && size.contains(&format!("{width}x{height}")), "{size}");
@@ -76,7 +82,7 @@ fn a_real_camera_delivers_and_refuses() {
             assert!(picture.sequence > sequence && picture.captured > captured);
         }
         last = Some((picture.sequence, picture.captured));
-        match fourcc {
+        match good.fourcc.as_str() {
             "MJPG" => drop(jpeg::parse_sized(picture.data, width, height).unwrap()),
             _ => assert_eq!(picture.data.len(), (width * height * 2) as usize),
         }
@@ -84,4 +90,26 @@ fn a_real_camera_delivers_and_refuses() {
     drop(camera);
     let mut again = open(&good).expect("a closed camera can be opened again");
     again.next(Duration::from_secs(5)).unwrap();
+}
+
+/// Needs a camera that a command can unplug: `RECORDER_TEST_CAMERA=…  RECORDER_TEST_UNPLUG='echo unplug cam0 >/tmp/ctl'`.
+#[test]
+#[ignore = "needs a camera in RECORDER_TEST_CAMERA, and the command in RECORDER_TEST_UNPLUG that unplugs it"]
+fn an_unplugged_camera_is_lost_and_then_absent() {
+    let good = named_camera();
+    let unplug = std::env::var("RECORDER_TEST_UNPLUG").expect("RECORDER_TEST_UNPLUG=command");
+    let mut camera = open(&good).unwrap();
+    camera.next(Duration::from_secs(5)).unwrap();
+    assert!(std::process::Command::new("sh").args(["-c", &unplug]).status().unwrap().success());
+    let error = loop {
+        match camera.next(Duration::from_millis(100)) {
+            Ok(_) | Err(CameraError::Timeout) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, CameraError::Lost { .. }), "{error}");
+    assert!(matches!(camera.next(Duration::from_millis(100)), Err(CameraError::Lost { .. })), "it stays lost");
+    drop(camera);
+    let gone = refused(&good);
+    assert!(gone.contains("does not exist"), "{gone}");
 }

@@ -55,7 +55,7 @@ pub struct CameraStatus {
     pub rate: f64,
     /// Delivers pictures now.
     pub alive: bool,
-    /// Of all takes of this run.
+    /// Of the take that is recorded, or of the last one.
     pub captured: u64,
     pub dropped: u64,
     pub repeated: u64,

@@ -369,8 +369,6 @@ impl CoordinatorState {
         }
         let fps = f64::from(self.arguments.fps);
         let plan = &self.arguments.plan;
-        let empty = TakeReport::default();
-        let report = self.open.as_ref().unwrap_or(&empty);
         self.arguments.status.send_modify(|s| {
             let (phase, elapsed, left) = match self.run.phase() {
                 Phase::Recording { rows, .. } => (status::Phase::Recording, rows, plan.ticks_per_episode - rows),
@@ -383,10 +381,14 @@ impl CoordinatorState {
             s.phase = phase;
             s.episode = (self.run.kept() + u64::from(phase == status::Phase::Recording)).max(1);
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
-            s.arm_misses = report.arm_misses;
-            for ((shown, rate), account) in s.cameras.iter_mut().zip(&self.rates).zip(&report.cameras) {
+            for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {
                 shown.rate = rate.per_second();
                 shown.alive = rate.per_second() > 0.0;
+            }
+            // Between takes the numbers of the last one stay.
+            let Some(report) = &self.open else { return };
+            s.arm_misses = report.arm_misses;
+            for (shown, account) in s.cameras.iter_mut().zip(&report.cameras) {
                 shown.captured = account.captured();
                 shown.dropped = account.dropped_total();
                 shown.repeated = account.repeated;

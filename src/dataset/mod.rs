@@ -36,7 +36,6 @@ use commit::Marker;
 use info::{Info, Source};
 use layout::FileIndex;
 use stats::FeatureStats;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use table::{EpisodeEntry, Place};
@@ -59,7 +58,7 @@ pub struct Dataset {
     /// The episode whose save failed after its point of no return: no other may be saved before it is completed.
     interrupted: Option<u64>,
     /// Locked as long as it is open.
-    _lock: File,
+    _lock: open::Lock,
 }
 
 /// Where the next episode's files go.

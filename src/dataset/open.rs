@@ -37,7 +37,7 @@ impl Dataset {
     pub fn create(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
         spec.validate()?;
         refuse_content(root)?;
-        disk::create_dir_all(&root.join(layout::RECORDER))?;
+        disk::create_dir_all_durably(&root.join(layout::RECORDER))?;
         let lock = lock(root)?;
         let recovery = commit::recover(root)?;
         // A first episode whose save was interrupted is there only now.
@@ -125,13 +125,23 @@ impl Dataset {
     }
 }
 
-/// Takes the lock that a crash releases by itself.
-fn lock(root: &Path) -> Result<File> {
+/// The right to write in a data set; a crash gives it back by itself.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is just being started shares the file until it runs its own program.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn lock(root: &Path) -> Result<Lock> {
     let path = root.join(layout::LOCK);
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
     let file = options.open(&path).map_err(DatasetError::io("open", &path))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(DatasetError::Locked { root: root.to_owned() }),
         Err(e) => Err(DatasetError::io("lock", &path)(e.into())),
     }

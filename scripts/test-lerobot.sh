@@ -38,6 +38,12 @@ record tests/py/file.toml file "${files[@]}"
 record tests/py/file.toml file "${files[@]}" --dataset.resume=true --dataset.num_episodes=1   # adds to it
 record tests/py/file.toml copy "${files[@]}" --dataset.encoder.codec=copy
 
+# At full speed every picture of the clips is in exactly one row.
+if grep -rhE '"repeated": [1-9]' "$work"/{file,copy}/recorder/episodes; then
+  echo "test-lerobot: rows of file cameras are repeated" >&2
+  exit 1
+fi
+
 failed=0
 for name in demo file copy; do
   "$env/bin/python" tests/py/check_lerobot.py "$work/$name" || failed=$((failed + 1))

@@ -241,6 +241,7 @@ impl CoordinatorState {
             let _ = arguments.writer.cast(WriterMessage::Begin { take });
             let accounts = arguments.cameras.iter().map(|_| CameraAccount::default()).collect();
             self.open = Some(TakeReport { take, started: tick.due, cameras: accounts, ..Default::default() });
+            tracing::info!("recording episode {} of {}", self.episode(), arguments.plan.episodes);
         }
         let Some(report) = self.open.as_mut().filter(|report| report.take == take) else { return };
         let mut row = Row { tick: tick.woke, ..Default::default() };
@@ -292,6 +293,12 @@ impl CoordinatorState {
         report.rows = index + 1;
         report.last_tick = tick;
         let _ = arguments.writer.cast(WriterMessage::Row { take, row: Box::new(row) });
+    }
+
+    /// The episode of this run that is recorded or was recorded last, from 1.
+    fn episode(&self) -> u64 {
+        let recording = matches!(self.run.phase(), Phase::Recording { .. });
+        (self.run.kept() + u64::from(recording)).max(1)
     }
 
     fn end_take(&mut self, end: End) {
@@ -369,8 +376,6 @@ impl CoordinatorState {
         }
         let fps = f64::from(self.arguments.fps);
         let plan = &self.arguments.plan;
-        let empty = TakeReport::default();
-        let report = self.open.as_ref().unwrap_or(&empty);
         self.arguments.status.send_modify(|s| {
             let (phase, elapsed, left) = match self.run.phase() {
                 Phase::Recording { rows, .. } => (status::Phase::Recording, rows, plan.ticks_per_episode - rows),
@@ -381,12 +386,15 @@ impl CoordinatorState {
                 Phase::Done => (status::Phase::Finishing, 0, 0),
             };
             s.phase = phase;
-            s.episode = (self.run.kept() + u64::from(phase == status::Phase::Recording)).max(1);
+            s.episode = self.episode();
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
-            s.arm_misses = report.arm_misses;
-            for ((shown, rate), account) in s.cameras.iter_mut().zip(&self.rates).zip(&report.cameras) {
+            for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {
                 shown.rate = rate.per_second();
                 shown.alive = rate.per_second() > 0.0;
+            }
+            let Some(report) = &self.open else { return };
+            s.arm_misses = report.arm_misses;
+            for (shown, account) in s.cameras.iter_mut().zip(&report.cameras) {
                 shown.captured = account.captured();
                 shown.dropped = account.dropped_total();
                 shown.repeated = account.repeated;

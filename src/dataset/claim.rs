@@ -1,9 +1,8 @@
 //! The right to write in a data set's folder, and taking away what claiming it made there.
 
-use super::disk;
 use super::error::DatasetError;
 use super::layout;
-use rustix::fs::{Access, FlockOperation};
+use rustix::fs::FlockOperation;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,28 +26,16 @@ impl Claim {
         let path = root.join(layout::LOCK);
         let absent = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         let made: Vec<PathBuf> = absent.map(Path::to_owned).collect();
-        if let Err(error) = disk::create_dir_all(&root.join(layout::RECORDER)) {
-            take_away(&made[1.min(made.len())..]);
-            return Err(error);
-        }
-        Ok(Claim { _lock: lock(root)?, made })
-    }
-
-    /// Says whether [`Claim::new`] would do, and makes nothing.
-    pub fn check(root: &Path) -> Result<()> {
-        let existing = root.ancestors().find(|path| path.exists() && !path.as_os_str().is_empty());
-        let existing = existing.unwrap_or(Path::new("."));
-        if !existing.is_dir() {
+        if let Err(error) = fs::create_dir_all(root.join(layout::RECORDER)) {
+            take_away(made.get(1..).unwrap_or_default());
             return Err(DatasetError::Invalid {
-                path: existing.to_owned(),
-                expected: "a folder on the way to the data set".into(),
-                found: "a file".into(),
-                remedy: "choose another dataset.root",
+                path: root.to_owned(),
+                expected: "a folder that can be made and written in".into(),
+                found: error.to_string(),
+                remedy: "check the rights of the folders above it, or choose another dataset.root",
             });
         }
-        rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK)
-            .map_err(|e| DatasetError::io("write in the folder", existing)(e.into()))?;
-        if root.join(layout::LOCK).exists() { lock(root).map(drop) } else { Ok(()) }
+        Ok(Claim { _lock: lock(root)?, made })
     }
 
     /// Something was saved: all that was made stays.
@@ -69,12 +56,23 @@ impl Drop for Claim {
     }
 }
 
-/// Removes a file and folders around it, up to the first that holds something else.
+/// Refuses a path that leads through a file.
+pub fn refuse_file(root: &Path) -> Result<()> {
+    match root.ancestors().find(|path| path.exists()) {
+        Some(path) if !path.is_dir() => Err(DatasetError::Invalid {
+            path: path.to_owned(),
+            expected: "a folder on the way to the data set".into(),
+            found: "a file".into(),
+            remedy: "choose another dataset.root",
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file and the folders around it; those that hold something else stay.
 fn take_away(paths: &[PathBuf]) {
     for path in paths {
-        if fs::remove_file(path).is_err() && fs::remove_dir(path).is_err() {
-            return;
-        }
+        let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
     }
 }
 
@@ -127,13 +125,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = Claim::check(&file.join("set")).unwrap_err().to_string();
-        assert!(error.contains(&format!("{}: expected a folder", file.display())), "{error}");
-        Claim::check(&dir.path().join("a/b")).unwrap();
+        let error = refuse_file(&file.join("set")).unwrap_err().to_string();
+        assert!(error.contains(&format!("{}: expected a folder on the way", file.display())), "{error}");
+        let error = Claim::new(&file.join("set")).unwrap_err().to_string();
+        assert!(error.contains("file/set: expected a folder that can be made") && error.contains("rights"), "{error}");
+        refuse_file(&dir.path().join("a/b")).unwrap();
         let claim = Claim::new(dir.path()).unwrap();
-        assert!(matches!(Claim::check(dir.path()), Err(DatasetError::Locked { .. })));
         assert!(matches!(Claim::new(dir.path()), Err(DatasetError::Locked { .. })));
         drop(claim);
-        Claim::check(dir.path()).unwrap();
+        Claim::new(dir.path()).unwrap();
     }
 }

@@ -110,7 +110,7 @@ fn join(differences: &[Difference]) -> String {
 fn io_remedy(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space, what is saved is safe",
-        io::ErrorKind::PermissionDenied => "; check the folder's owner and rights, or choose another dataset.root",
+        io::ErrorKind::PermissionDenied => "; check the folder's owner and rights",
         io::ErrorKind::ReadOnlyFilesystem => "; the disk is mounted read-only, see `dmesg`",
         _ => "",
     }

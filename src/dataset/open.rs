@@ -1,6 +1,6 @@
 //! Opening a data set: a new one, or one that exists, our own or LeRobot's.
 
-use super::claim::Claim;
+use super::claim::{Claim, refuse_file};
 use super::commit;
 use super::disk;
 use super::error::DatasetError;
@@ -35,7 +35,7 @@ impl Dataset {
     /// in `meta/` before the first episode.
     pub fn create(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
         spec.validate()?;
-        Claim::check(root)?;
+        refuse_file(root)?;
         refuse_content(root)?;
         let claim = Claim::new(root)?;
         let recovery = commit::recover(root)?;
@@ -62,7 +62,7 @@ impl Dataset {
     /// ([`Dataset::recovery`]). Refused when rate, robot or features differ.
     pub fn resume(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
         spec.validate()?;
-        Claim::check(root)?;
+        refuse_file(root)?;
         // Before anything is touched: a folder that is no data set stays as it is.
         match read_info(root)? {
             Some(info) => refuse_differences(root, &info, &spec)?,
@@ -88,10 +88,10 @@ impl Dataset {
         })
     }
 
-    /// Says whether [`Dataset::create`] or [`Dataset::resume`] would do, without touching anything.
+    /// Says whether [`Dataset::create`] or [`Dataset::resume`] would do, and leaves everything as it was.
     pub fn check(root: &Path, spec: &DatasetSpec, resume: bool) -> Result<Outlook> {
         spec.validate()?;
-        Claim::check(root)?;
+        refuse_file(root)?;
         let mut outlook = Outlook::default();
         for (dir, marker) in commit::find(root)? {
             match marker {
@@ -114,6 +114,8 @@ impl Dataset {
             _ if resume => {}
             _ => refuse_content(root)?,
         }
+        // Only trying tells whether there can be one.
+        drop(Claim::new(root)?);
         Ok(outlook)
     }
 }

@@ -57,7 +57,7 @@ pub struct CameraStatus {
     pub rate: f64,
     /// Delivers pictures now.
     pub alive: bool,
-    /// Of the take that is recorded, or was recorded last.
+    /// Of the take that is recorded, or of the last one.
     pub captured: u64,
     pub dropped: u64,
     pub repeated: u64,

@@ -392,6 +392,7 @@ impl CoordinatorState {
                 shown.rate = rate.per_second();
                 shown.alive = rate.per_second() > 0.0;
             }
+            // Between takes the numbers of the last one stay.
             let Some(report) = &self.open else { return };
             s.arm_misses = report.arm_misses;
             for (shown, account) in s.cameras.iter_mut().zip(&report.cameras) {

@@ -18,10 +18,12 @@ pub struct Tick {
     pub woke: Stamp,
 }
 
-/// Starts the grid one period from now. The thread ends when the clock is stopped.
+/// Starts the grid after one period, at the next time that is `phase_ns` into a period. The thread ends when the clock is
+/// stopped.
 pub fn start(
     clock: Arc<dyn Clock>,
     fps: u32,
+    phase_ns: u64,
     arms: ArmTicks,
     coordinator: ActorRef<CoordinatorMessage>,
 ) -> std::io::Result<JoinHandle<()>> {
@@ -29,7 +31,8 @@ pub fn start(
     std::thread::Builder::new().name("tick".into()).spawn(move || {
         // Best effort, as for every priority: an ordinary user may not raise it.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), -10);
-        let start = clock.now().mono_ns + tick_ns(1, fps);
+        let (now, period) = (clock.now().mono_ns, tick_ns(1, fps));
+        let start = now - now % period + 2 * period + phase_ns;
         for number in 0.. {
             let due = start + tick_ns(number, fps);
             if !sleeper.sleep_until(due) {

@@ -1,5 +1,6 @@
 //! The right to write in a data set's folder, and taking away what claiming it made there.
 
+use super::disk;
 use super::error::DatasetError;
 use super::layout;
 use rustix::fs::FlockOperation;
@@ -15,7 +16,7 @@ type Result<T> = std::result::Result<T, DatasetError>;
 /// the disk as it was.
 #[derive(Debug)]
 pub struct Claim {
-    _lock: File,
+    lock: File,
     /// The lock's file and the folders around it that were not there before, innermost first.
     made: Vec<PathBuf>,
 }
@@ -26,16 +27,19 @@ impl Claim {
         let path = root.join(layout::LOCK);
         let absent = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         let made: Vec<PathBuf> = absent.map(Path::to_owned).collect();
-        if let Err(error) = fs::create_dir_all(root.join(layout::RECORDER)) {
+        if let Err(error) = disk::create_dir_all_durably(&root.join(layout::RECORDER)) {
             take_away(made.get(1..).unwrap_or_default());
-            return Err(DatasetError::Invalid {
-                path: root.to_owned(),
-                expected: "a folder that can be made and written in".into(),
-                found: error.to_string(),
-                remedy: "check the rights of the folders above it, or choose another dataset.root",
+            return Err(match error {
+                DatasetError::Io { source, .. } => DatasetError::Invalid {
+                    path: root.to_owned(),
+                    expected: "a folder that can be made and written in".into(),
+                    found: source.to_string(),
+                    remedy: "check the rights of the folders above it, or choose another dataset.root",
+                },
+                other => other,
             });
         }
-        Ok(Claim { _lock: lock(root)?, made })
+        Ok(Claim { lock: lock(root)?, made })
     }
 
     /// Something was saved: all that was made stays.
@@ -53,6 +57,8 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.withdraw();
+        // Closing is not enough: a process that is just being started shares the file until it runs its own program.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
 }
 

@@ -123,7 +123,7 @@ pub fn sidecar(spec: &DatasetSpec, rows: &[Row], substituted: &[Substituted]) ->
             columns.push("arm/goal_sent", goals);
         }
     }
-    columns.to_parquet("recorder's table of rows", None)
+    columns.into_parquet("recorder's table of rows", None)
 }
 
 fn push_stamps(columns: &mut Columns, prefix: &str, stamps: impl Iterator<Item = Option<Stamp>> + Clone) {

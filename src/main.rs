@@ -177,7 +177,8 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
     };
     drop(live);
     if !matches!(outcome, Err(RunError::Device(_))) {
-        print(&summary(&status.borrow(), &config))?;
+        // What was recorded is saved, whether or not somebody can still read so.
+        let _ = print(&summary(&status.borrow(), &config));
     }
     outcome?;
     Ok(interrupted.map_or(0, |interrupt| interrupt.0))

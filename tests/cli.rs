@@ -8,7 +8,6 @@ use recorder::arm::feetech::registers as reg;
 use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::clock::SystemClock;
 use recorder::config::reference;
-use serialport::SerialPort;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -200,8 +199,7 @@ fn ports_that_cannot_be_used() {
     );
 
     let sim = bus();
-    let mut held = serialport::new(sim.path(), 1_000_000).open_native().unwrap();
-    held.set_exclusive(true).unwrap();
+    let held = serialport::new(sim.path(), 1_000_000).open_native().unwrap();
     follower_refused(&lab, sim.path(), "f1", &golden, &[sim.path(), "is in use by another program", "fuser"]);
     drop(held);
 

@@ -116,7 +116,8 @@ fn colour(line: &str) -> String {
     marks.iter().fold(line.to_string(), |line, mark| line.replacen(*mark, &format!("{RED}{mark}{PLAIN}"), 1))
 }
 
-/// Where log lines go: standard error, above the live block.
+/// Where log lines go: standard error, above the live block. Nobody may be there to read them any more, which must not
+/// keep a take from being saved: that they cannot be written is no error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogWriter;
 
@@ -135,15 +136,15 @@ impl Write for LogWriter {
             let text = String::from_utf8_lossy(bytes).replace('\n', "\r\n");
             let block = &screen.block;
             let out = [BEGIN, &up(block, size().0), CLEAR_BELOW, &text, &painted(block), END].concat();
-            io::stderr().write_all(out.as_bytes())?;
+            let _ = io::stderr().write_all(out.as_bytes());
         } else {
-            io::stderr().write_all(bytes)?;
+            let _ = io::stderr().write_all(bytes);
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

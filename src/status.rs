@@ -31,6 +31,8 @@ pub struct Status {
     pub saved: u64,
     pub discarded: u64,
     pub failed: u64,
+    /// Frames dropped in the episodes that were saved.
+    pub dropped: u64,
     /// Seconds of the episode or the reset so far, and to go.
     pub elapsed_s: f64,
     pub left_s: f64,

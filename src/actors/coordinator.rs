@@ -241,6 +241,7 @@ impl CoordinatorState {
             let _ = arguments.writer.cast(WriterMessage::Begin { take });
             let accounts = arguments.cameras.iter().map(|_| CameraAccount::default()).collect();
             self.open = Some(TakeReport { take, started: tick.due, cameras: accounts, ..Default::default() });
+            tracing::info!("recording episode {} of {}", self.episode(), arguments.plan.episodes);
         }
         let Some(report) = self.open.as_mut().filter(|report| report.take == take) else { return };
         let mut row = Row { tick: tick.woke, ..Default::default() };
@@ -292,6 +293,12 @@ impl CoordinatorState {
         report.rows = index + 1;
         report.last_tick = tick;
         let _ = arguments.writer.cast(WriterMessage::Row { take, row: Box::new(row) });
+    }
+
+    /// The episode of this run that is recorded or was recorded last, from 1.
+    fn episode(&self) -> u64 {
+        let recording = matches!(self.run.phase(), Phase::Recording { .. });
+        (self.run.kept() + u64::from(recording)).max(1)
     }
 
     fn end_take(&mut self, end: End) {
@@ -379,7 +386,7 @@ impl CoordinatorState {
                 Phase::Done => (status::Phase::Finishing, 0, 0),
             };
             s.phase = phase;
-            s.episode = (self.run.kept() + u64::from(phase == status::Phase::Recording)).max(1);
+            s.episode = self.episode();
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
             for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {
                 shown.rate = rate.per_second();

@@ -42,7 +42,8 @@ fn check_assembler() {
     }
     if !variable("CXXFLAGS").contains("-DHAVE_AVX2") {
         println!(
-            "cargo::warning=CXXFLAGS is set from outside, so openh264 is built without AVX2: add -DHAVE_AVX2 to it"
+            "cargo::warning=openh264 is built without AVX2 and some 7 % slower: CXXFLAGS lacks -DHAVE_AVX2, which \
+             .cargo/config.toml sets unless CXXFLAGS is set already"
         );
     }
 }

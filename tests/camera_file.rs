@@ -80,7 +80,7 @@ fn a_file_that_shrinks_while_it_is_read_is_an_error() {
     let mut camera = open(&path, W, H).unwrap();
     camera.next(SECOND).unwrap();
     std::fs::write(&path, b"").unwrap();
-    assert!(matches!(camera.next(SECOND), Err(CameraError::Lost { .. })));
+    assert!(matches!(camera.next(SECOND), Err(CameraError::Io { .. })));
 }
 
 #[test]

@@ -229,6 +229,21 @@ fn statistics_are_those_of_the_picture() {
 }
 
 #[test]
+fn unusual_sizes_and_rates_are_encoded() {
+    for (width, height, fps) in
+        [(16, 16, 30), (322, 242, 15), (48, 640, 1), (320, 240, 60), (320, 240, 120), (320, 240, 240)]
+    {
+        let params = StreamParams { width, height, fps, ..params(Codec::H264, W, H) };
+        let data = textured(width as usize, height as usize, 0);
+        let picture = frame(data, PixelFormat::Mjpg, width, height);
+        let (_, encoded) = encode(&params, &vec![picture; 5]);
+        let decoded = decode_h264(encoded.iter().map(|e| &e.sample));
+        assert_eq!(decoded.len(), 5);
+        assert_eq!((decoded[4].width, decoded[4].height), (width as usize, height as usize), "{fps} fps");
+    }
+}
+
+#[test]
 fn what_cannot_be_encoded_says_why() {
     let check = |params: StreamParams, words: &str| match VideoStream::open(params) {
         Err(error) => assert!(error.to_string().contains(words), "{error}"),

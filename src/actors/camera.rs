@@ -110,7 +110,7 @@ fn capture(
             Err(CameraError::Timeout) => {
                 let silent = Duration::from_nanos(clock.now().mono_ns.saturating_sub(last.mono_ns));
                 if silent > LONGEST_SILENCE {
-                    return Err(CameraError::Silent { camera: name.clone(), seconds: silent.as_secs_f64() });
+                    return Err(CameraError::Silent { camera: name.as_str().into(), seconds: silent.as_secs_f64() });
                 }
                 continue;
             }

@@ -18,7 +18,7 @@ const PROBED: usize = 30;
 
 /// See the module's text. In memory are the places of all pictures (16 bytes each) and one picture.
 pub struct FileCamera {
-    name: String,
+    name: Box<str>,
     path: PathBuf,
     mode: Mode,
     file: File,
@@ -37,7 +37,7 @@ impl FileCamera {
     ) -> Result<FileCamera, CameraError> {
         let mode = jpeg_mode(name, config)?;
         let path = configured_path(name, config)?;
-        let camera = || name.to_owned();
+        let camera = || Box::from(name);
         let io_error = |action, source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => {
                 let here = std::env::current_dir().unwrap_or_default();
@@ -63,7 +63,7 @@ impl FileCamera {
             ),
         })?;
         let mut camera = FileCamera {
-            name: camera(),
+            name: name.into(),
             path: path.clone(),
             mode,
             file,
@@ -110,10 +110,11 @@ impl Camera for FileCamera {
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError> {
         let (sequence, captured) = self.pacer.wait(timeout)?;
         let i = (sequence % self.spans.len() as u64) as usize;
-        self.read(i).map_err(|error| CameraError::Lost {
+        self.read(i).map_err(|source| CameraError::Io {
             camera: self.name.clone(),
             path: self.path.clone(),
-            words: error.to_string(),
+            action: "reading",
+            source,
         })?;
         Ok(Picture { sequence, captured, data: &self.data })
     }

@@ -45,42 +45,42 @@ pub enum CameraError {
     Stopped,
     /// A key of the camera's table makes no sense for its type.
     #[error("camera {camera}: {key} is {found}, expected {expected}")]
-    Setting { camera: String, key: &'static str, found: String, expected: String },
+    Setting { camera: Box<str>, key: &'static str, found: String, expected: String },
     /// No such device or file.
     #[error("camera {camera}: {path} does not exist. {present}: correct index_or_path, or plug the camera in")]
-    Absent { camera: String, path: PathBuf, present: String },
+    Absent { camera: Box<str>, path: PathBuf, present: String },
     /// Another program streams from it.
     #[error("camera {camera}: {path} is in use by another program: close it (`fuser {path}` names it)")]
-    Busy { camera: String, path: PathBuf },
+    Busy { camera: Box<str>, path: PathBuf },
     /// The user may not open it.
     #[error(
         "camera {camera}: no permission to open {path}: devices belong to the group video \
          (`sudo usermod -aG video $USER`, then log in again)"
     )]
-    Permission { camera: String, path: PathBuf },
+    Permission { camera: Box<str>, path: PathBuf },
     /// A device, but not one that captures pictures.
     #[error(
         "camera {camera}: {path} is not a video capture device ({found}). {present}: many cameras have a second device \
          for metadata, use the first"
     )]
-    NotCapture { camera: String, path: PathBuf, found: String, present: String },
+    NotCapture { camera: Box<str>, path: PathBuf, found: String, present: String },
     /// The device chose another format or size.
     #[error("camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers:\n{offers}")]
-    Mode { camera: String, path: PathBuf, expected: String, found: String, offers: String },
+    Mode { camera: Box<str>, path: PathBuf, expected: String, found: String, offers: String },
     /// The file holds no pictures that can be used.
     #[error("camera {camera}: {path} holds {found}, expected {expected}: {remedy}")]
-    Content { camera: String, path: PathBuf, found: String, expected: String, remedy: String },
+    Content { camera: Box<str>, path: PathBuf, found: String, expected: String, remedy: String },
     /// The operating system refused.
     #[error("camera {camera}: {action} {path}: {source}")]
-    Io { camera: String, path: PathBuf, action: &'static str, source: std::io::Error },
+    Io { camera: Box<str>, path: PathBuf, action: &'static str, source: std::io::Error },
     /// The device went away or gave up: it must be opened anew.
     #[error("camera {camera}: {path} stopped delivering ({words}): check its cable; it is opened again by itself")]
-    Lost { camera: String, path: PathBuf, words: String },
+    Lost { camera: Box<str>, path: PathBuf, words: String },
     /// Open, but without a picture for too long.
     #[error(
         "camera {camera}: no picture for {seconds:.1} s: check its cable and that nothing else uses it; it is opened again by itself"
     )]
-    Silent { camera: String, seconds: f64 },
+    Silent { camera: Box<str>, seconds: f64 },
 }
 
 /// An open device that delivers pictures.

@@ -24,7 +24,7 @@ const LIVE_STRIPS: usize = 2;
 
 /// See the module's text.
 pub struct SyntheticCamera {
-    name: String,
+    name: Box<str>,
     mode: Mode,
     pacer: Pacer,
     compressor: Compressor,
@@ -54,15 +54,11 @@ impl SyntheticCamera {
                 expected: "even numbers from 64x48 to 4096x4096".into(),
             });
         }
-        let failed = |error: turbojpeg::Error| CameraError::Lost {
-            camera: name.into(),
-            path: "the JPEG encoder".into(),
-            words: error.to_string(),
-        };
+        let failed = |error| drawing_failed(name, error);
         let mut compressor = Compressor::new().map_err(failed)?;
         compressor.set_quality(JPEG_QUALITY).map_err(failed)?;
         let mut canvas = Canvas::new(width, height);
-        let mut camera_parts = || -> turbojpeg::Result<_> {
+        let mut render = || -> turbojpeg::Result<_> {
             let strips = strips(height);
             let header = header(&compress(&mut compressor, &canvas, &strips[0])?, width, height);
             let scene = picture::Scene::new(name, width, height);
@@ -78,7 +74,7 @@ impl SyntheticCamera {
             }
             Ok((header, bodies))
         };
-        let (header, bodies) = camera_parts().map_err(failed)?;
+        let (header, bodies) = render().map_err(failed)?;
         let pacer = Pacer::new(clock, rank, config.fps);
         Ok(SyntheticCamera { name: name.into(), mode, pacer, compressor, canvas, header, bodies, jpeg: Vec::new() })
     }
@@ -109,13 +105,14 @@ impl Camera for SyntheticCamera {
 
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError> {
         let (sequence, captured) = self.pacer.wait(timeout)?;
-        self.assemble(sequence, captured).map_err(|error| CameraError::Lost {
-            camera: self.name.clone(),
-            path: "the JPEG encoder".into(),
-            words: error.to_string(),
-        })?;
+        self.assemble(sequence, captured).map_err(|error| drawing_failed(&self.name, error))?;
         Ok(Picture { sequence, captured, data: &self.jpeg })
     }
+}
+
+fn drawing_failed(name: &str, error: turbojpeg::Error) -> CameraError {
+    let source = std::io::Error::other(error.to_string());
+    CameraError::Io { camera: name.into(), path: "a synthetic camera".into(), action: "drawing for", source }
 }
 
 /// Height of all strips but the last: whole rows of JPEG blocks.

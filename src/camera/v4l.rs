@@ -29,7 +29,7 @@ const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
 
 /// See the module's text.
 pub struct V4lCamera {
-    name: String,
+    name: Box<str>,
     path: PathBuf,
     mode: Mode,
     clock: Arc<dyn Clock>,
@@ -200,7 +200,7 @@ impl Opening<'_> {
 
     fn io(self, action: &'static str, source: io::Error) -> CameraError {
         use rustix::io::Errno;
-        let (camera, path) = (self.name.to_owned(), self.path.to_owned());
+        let (camera, path) = (self.name.into(), self.path.to_owned());
         let action = match source.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOENT | Errno::NODEV | Errno::NXIO | Errno::NOTDIR) => {
                 return CameraError::Absent { camera, path, present: present() };

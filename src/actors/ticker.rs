@@ -18,7 +18,7 @@ pub struct Tick {
     pub woke: Stamp,
 }
 
-/// Starts the grid one period from now. The thread ends when the clock is stopped.
+/// Starts the grid, whose first tick is due one period from now. The thread ends when the clock is stopped.
 pub fn start(
     clock: Arc<dyn Clock>,
     fps: u32,
@@ -29,9 +29,11 @@ pub fn start(
     std::thread::Builder::new().name("tick".into()).spawn(move || {
         // Best effort, as for every priority: an ordinary user may not raise it.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), -10);
-        let start = clock.now().mono_ns + tick_ns(1, fps);
+        let start = clock.now().mono_ns;
         for number in 0.. {
-            let due = start + tick_ns(number, fps);
+            // The same sum as that of cameras which make their own time, whose pictures come exactly at ticks when all
+            // start at once: rounded otherwise, every third picture would come a nanosecond after its tick.
+            let due = start + tick_ns(number + 1, fps);
             if !sleeper.sleep_until(due) {
                 return;
             }

@@ -245,8 +245,9 @@ impl CoordinatorState {
     fn row(&mut self, take: TakeId, index: u64, tick: Tick, aligned: align::Row<Arc<Frame>>) {
         let arguments = &self.arguments;
         if index == 0 {
-            let _ = arguments.pool.cast(PoolMessage::Open { take, expected_frames: arguments.plan.ticks_per_episode });
+            // The writer first: what the pool says of the take must find it there.
             let _ = arguments.writer.cast(WriterMessage::Begin { take });
+            let _ = arguments.pool.cast(PoolMessage::Open { take, expected_frames: arguments.plan.ticks_per_episode });
             let accounts = arguments.cameras.iter().map(|_| CameraAccount::default()).collect();
             self.open = Some(TakeReport { take, started: tick.due, cameras: accounts, ..Default::default() });
             tracing::info!("recording episode {} of {}", self.episode(), arguments.plan.episodes);
@@ -353,6 +354,9 @@ impl CoordinatorState {
         // What fails one take fails the next: a full disk, an encoder that gave up. What is saved is safe.
         self.run.abort();
         self.ends.clear();
+        for (_, slot) in &mut self.slots {
+            *slot = Slot::Idle;
+        }
         if let Some(report) = self.open.take() {
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: report.take });
             let _ = self.arguments.writer.cast(WriterMessage::Discard { take: report.take });

@@ -22,7 +22,7 @@ use crate::spill::Spill;
 use crate::status::SharedStatus;
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -372,8 +372,8 @@ impl PoolState {
         if self.encoders[slot].restarts.failed(self.arguments.clock.now().mono_ns) == Decision::GiveUp {
             tracing::error!("encoder {slot} failed too often, the last time with: {reason}; its takes cannot be saved");
             self.encoders[slot].given_up = true;
-            for id in hit {
-                self.fail(id.take, reason);
+            for take in hit.iter().map(|id| id.take).collect::<BTreeSet<_>>() {
+                self.fail(take, reason);
             }
             return Ok(());
         }

@@ -221,7 +221,11 @@ impl WriterState {
                 }
             }
             // Reported like a failure of the disk: the take is lost.
-            WriterMessage::EncodingFailed { reason, .. } => return Err(WriterError::Encoding(reason)),
+            WriterMessage::EncodingFailed { take, reason } => {
+                if self.takes.contains_key(&take) {
+                    return Err(WriterError::Encoding(reason));
+                }
+            }
             WriterMessage::Sync => {
                 self.look_at_disk();
                 let failed = self.takes.iter().find_map(|(take, open)| Some((*take, open.writer.sync().err()?)));

@@ -212,8 +212,11 @@ mod tests {
     }
     use Event::*;
 
-    /// `expected`: (tick's time, per camera (captured, repeated, dropped)).
-    fn check(name: &str, cameras: usize, events: &[Event], expected: &[(u64, &[(u64, bool, usize)])]) {
+    /// What a row shows of one camera: captured, repeated, dropped.
+    type Shown = (u64, bool, usize);
+
+    /// `expected`: each row's tick and what it shows.
+    fn check(name: &str, cameras: usize, events: &[Event], expected: &[(u64, &[Shown])]) {
         let mut aligner = Aligner::new(vec![50; cameras]);
         let mut rows = Vec::new();
         for event in events {

@@ -82,6 +82,8 @@ pub struct CoordinatorState {
     tick: u64,
     ended: bool,
     failure: Option<String>,
+    /// Simulated time has stopped: nothing is recorded any more.
+    rest: Option<Hold>,
 }
 
 /// A row waits for a camera for two of its periods and this: the way from the sensor to here takes tens of milliseconds.
@@ -121,6 +123,7 @@ impl Actor for Coordinator {
             tick: 0,
             ended: false,
             failure: None,
+            rest: None,
             arguments,
         })
     }
@@ -156,6 +159,11 @@ impl Actor for Coordinator {
                 drop(hold);
             }
             CoordinatorMessage::Key(key) => {
+                if key == Key::Rerecord && matches!(state.run.phase(), Phase::Resetting { .. }) {
+                    tracing::info!(
+                        "the last episode is saved already: the key discards the take that is being recorded"
+                    );
+                }
                 if let Some(end) = state.run.key(key) {
                     state.ends.push_back((state.tick, end));
                 }
@@ -353,8 +361,12 @@ impl CoordinatorState {
     }
 
     fn end_run(&mut self) {
-        let over = self.run.phase() == Phase::Done && self.open.is_none() && self.ends.is_empty() && self.saving == 0;
-        if over && !self.ended {
+        if self.run.phase() != Phase::Done || self.open.is_some() || !self.ends.is_empty() {
+            return;
+        }
+        // Else simulated cameras and ticks would run as fast as they can, and take the CPU from the encoders.
+        self.rest.get_or_insert_with(|| self.arguments.clock.hold());
+        if self.saving == 0 && !self.ended {
             self.ended = true;
             self.show(true);
             let _ = self.arguments.recorder.cast(RecorderMessage::RunEnded { failure: self.failure.take() });

@@ -24,6 +24,8 @@ use tokio::sync::mpsc;
 /// The terminal is drawn this often, and a line is logged this often where there is none.
 const DRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(10);
+/// At the second signal the arm is let go of, and this long is waited for it.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// Worker threads of the runtime: it only moves messages; devices, codecs and the disk have threads of their own.
 const RUNTIME_THREADS: usize = 2;
 
@@ -145,7 +147,7 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
     if live.is_some() {
         keys::listen(move |meant| press.send(meant).is_ok())?;
     }
-    let key = running.keys();
+    let controls = running.controls();
     let mut ended = std::pin::pin!(running.wait());
     let mut draw = tokio::time::interval(if live.is_some() { DRAW } else { LINE });
     draw.tick().await;
@@ -155,7 +157,7 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
             outcome = &mut ended => break outcome,
             Some(interrupt) = interrupts.recv() => interrupt,
             Some(meant) = pressed.recv() => match meant {
-                Press::Key(meant) => { key(meant); continue }
+                Press::Key(meant) => { controls.key(meant); continue }
                 Press::Interrupt => Interrupt(130),
             },
             _ = draw.tick() => {
@@ -164,16 +166,16 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
             }
         };
         if interrupted.is_some() {
+            controls.abort();
+            let ended = tokio::time::timeout(FAREWELL, &mut ended).await;
             drop(live);
-            tracing::warn!(
-                "stopped at once: saved episodes are complete, the take that was being saved is kept aside, \
-                 the arm may still hold its position"
-            );
+            let arm = if ended.is_ok() { "" } else { "; the arm may still hold its position" };
+            tracing::warn!("stopped at once: saved episodes are complete, what was being saved is kept aside{arm}");
             return Ok(interrupt.0);
         }
         tracing::info!("stopping: the episode is ended and saved; once more to stop at once");
         interrupted = Some(interrupt);
-        key(Key::Stop);
+        controls.key(Key::Stop);
     };
     drop(live);
     if !matches!(outcome, Err(RunError::Device(_))) {

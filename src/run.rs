@@ -43,18 +43,31 @@ pub struct Running {
 /// aligner, in mailboxes, in the encoder's hands.
 const FRAMES_IN_FLIGHT: usize = 24;
 
+/// How a run is told what the operator wants.
+#[derive(Clone)]
+pub struct Controls(ActorRef<RecorderMessage>);
+
+impl Controls {
+    /// Hands on an operator's key.
+    pub fn key(&self, key: Key) {
+        let _ = self.0.cast(RecorderMessage::Key(key));
+    }
+
+    /// Stops now: the arm is let go of, what is not saved yet is kept aside.
+    pub fn abort(&self) {
+        let _ = self.0.cast(RecorderMessage::Abort);
+    }
+}
+
 impl Running {
     /// Hands on an operator's key.
     pub fn key(&self, key: Key) {
-        let _ = self.recorder.cast(RecorderMessage::Key(key));
+        self.controls().key(key);
     }
 
-    /// A handle for keys that outlives a borrow.
-    pub fn keys(&self) -> impl Fn(Key) + Send + Sync + 'static {
-        let recorder = self.recorder.clone();
-        move |key| {
-            let _ = recorder.cast(RecorderMessage::Key(key));
-        }
+    /// A handle for what the operator wants that outlives the wait for the end.
+    pub fn controls(&self) -> Controls {
+        Controls(self.recorder.clone())
     }
 
     /// Waits until everything is saved and every part has stopped.

@@ -36,6 +36,8 @@ pub enum RecorderMessage {
     RunEnded { failure: Option<String> },
     /// From the console or a signal.
     Key(Key),
+    /// From the second signal: stop now, whatever is not saved yet. The arm is let go of all the same.
+    Abort,
 }
 
 /// A part that is opened again when it fails.
@@ -197,6 +199,9 @@ impl Actor for Recorder {
             }
             RecorderMessage::RunEnded { failure } => {
                 state.end(&myself, failure.map_or(Ok(()), |reason| Err(RunError::Failed(reason))));
+            }
+            RecorderMessage::Abort => {
+                state.end(&myself, Err(RunError::Failed("stopped at once".into())));
             }
             RecorderMessage::Key(key) => {
                 if state.ticker.is_some() {

@@ -297,7 +297,7 @@ fn ended_by(signal: Signal, code: i32) {
     running.wait_for("stopping");
     let ended = running.wait();
     assert_eq!(ended.code, Some(code), "{}", ended.text);
-    assert!(ended.text.contains("1 episodes saved, 0 discarded, 0 failed"), "{}", ended.text);
+    assert!(ended.text.contains("1 episode saved, 0 discarded, 0 failed"), "{}", ended.text);
     let checked = dataset_support::check(&lab.root());
     assert!(checked.ends_with(" 1 episodes, 0 bad"), "{checked}");
 }
@@ -335,7 +335,7 @@ fn a_second_ctrl_c_ends_at_once_and_saved_episodes_are_whole() {
     let overrides = follower(sim.path(), "f1", &golden());
     let endless = ["--dataset.num_episodes=1000".to_string()];
     let mut running = lab.start(&[&overrides[..], &endless].concat().iter().map(String::as_str).collect::<Vec<_>>());
-    running.wait_for("saved episode 0");
+    running.wait_for("saved as the data set's episode 0");
     // A follower that has gone silent takes a second to be let go of.
     sim.inject(Fault::Lost, None, usize::MAX);
     running.signal(Signal::INT);

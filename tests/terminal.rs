@@ -168,7 +168,7 @@ fn ctrl_c_and_escape_save_the_take() {
         let mut terminal = Terminal::start(&lab, 100, &SLOW);
         terminal.wait_for("● RECORDING");
         terminal.press(key);
-        assert_eq!(terminal.end("data/set: 1 episodes saved"), Some(code));
+        assert_eq!(terminal.end("data/set: 1 episode saved"), Some(code));
         let checked = dataset_support::check(&lab.root());
         assert!(checked.ends_with(" 1 episodes, 0 bad"), "{checked}");
     }
@@ -207,7 +207,7 @@ fn the_block_follows_the_size_of_the_window() {
     let text = terminal.wait_for("Esc or q: save and stop");
     assert!(once(&text, "frames/s") && once(&text, "  top ") && once(&text, "  front "), "{text}");
     terminal.press("q");
-    assert_eq!(terminal.end("data/set: 1 episodes saved"), Some(0));
+    assert_eq!(terminal.end("data/set: 1 episode saved"), Some(0));
 }
 
 #[test]

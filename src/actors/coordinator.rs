@@ -172,7 +172,7 @@ impl Actor for Coordinator {
             CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds } => {
                 state.saving -= 1;
                 tracing::info!(
-                    "saved episode {episode_index}: {rows} rows, {:.0} ms after its last tick",
+                    "saved as the data set's episode {episode_index}: {rows} rows, {:.0} ms after its last tick",
                     seconds * 1e3
                 );
                 tracing::debug!("take {take} became episode {episode_index}");

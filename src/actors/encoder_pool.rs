@@ -430,7 +430,8 @@ impl PoolState {
             .streams
             .iter()
             .filter(|(other, _)| other.camera == id.camera)
-            .map(|(_, s)| s.tail.len() + s.spill.len())
+            // The frames of the fragment being made do not wait.
+            .map(|(_, s)| s.tail.len().saturating_sub(longest_fragment(&s.params)) + s.spill.len())
             .sum();
         let camera = self.arguments.cameras[id.camera].name.clone();
         ::metrics::gauge!(metrics::QUEUE_FRAMES, "camera" => camera).set(waiting as f64);

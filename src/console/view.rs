@@ -8,7 +8,7 @@ pub fn block(status: &Status, columns: usize, rows: usize) -> Vec<String> {
     let mut lines = vec![String::new(), headline(status), bar(status, columns)];
     lines.extend(cameras(status));
     if status.arm_misses > 0 {
-        lines.push(format!("  the arm did not answer in time in {} rows", status.arm_misses));
+        lines.push(format!("  rows without an answer of the arm in time: {}", status.arm_misses));
     }
     lines.push(footline(status));
     lines.push("  → or n: next   ← or r: record again   Esc or q: save and stop".into());
@@ -184,7 +184,7 @@ mod tests {
             "{starting}"
         );
         let arm = also(|s| s.arm_misses = 4);
-        assert!(arm.contains("the arm did not answer in time in 4 rows"), "{arm}");
+        assert!(arm.contains("rows without an answer of the arm in time: 4"), "{arm}");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! else it is counted as late. Waiting frames are bounded by their memory credits, waiting ticks by
 //! [`MOST_WAITING_TICKS`].
 
+use crate::clock::tick_ns;
 use crate::frame::DropReason;
 use std::collections::VecDeque;
 
@@ -152,6 +153,20 @@ impl<F: Clone> Aligner<F> {
     }
 }
 
+/// Where in the period of `fps` the grid should tick, so that captures at `captured_ns` are furthest from a tick: the middle
+/// of the largest gap between the cameras' phases. A capture that falls on a tick would, by its jitter, be shown twice
+/// in one row and passed over in the next.
+pub fn quietest_phase(captured_ns: &[u64], fps: u32) -> u64 {
+    let period = tick_ns(1, fps);
+    let mut phases: Vec<u64> = captured_ns.iter().map(|at| at % period).collect();
+    phases.sort_unstable();
+    let Some(first) = phases.first().copied() else { return 0 };
+    let next = phases.iter().copied().skip(1).chain([first + period]);
+    let gaps = phases.iter().zip(next).map(|(from, to)| (to - from, (from + (to - from) / 2) % period));
+    // Of equal gaps the first, so that the answer is always the same.
+    gaps.min_by_key(|(gap, _)| std::cmp::Reverse(*gap)).map_or(0, |(_, middle)| middle)
+}
+
 fn passed_over(late: bool) -> DropReason {
     if late { DropReason::Late } else { DropReason::Superseded }
 }
@@ -197,8 +212,11 @@ mod tests {
     }
     use Event::*;
 
-    /// `expected`: (tick's time, per camera (captured, repeated, dropped)).
-    fn check(name: &str, cameras: usize, events: &[Event], expected: &[(u64, &[(u64, bool, usize)])]) {
+    /// What a row shows of one camera: captured, repeated, dropped.
+    type Shown = (u64, bool, usize);
+
+    /// `expected`: each row's tick and what it shows.
+    fn check(name: &str, cameras: usize, events: &[Event], expected: &[(u64, &[Shown])]) {
         let mut aligner = Aligner::new(vec![50; cameras]);
         let mut rows = Vec::new();
         for event in events {
@@ -270,6 +288,21 @@ mod tests {
             &[Frame(0, 5), Lost(0), Tick(10, 10), Tick(20, 20), Frame(0, 30), Tick(30, 30), Frame(0, 40)],
             &[(10, &[(5, false, 0)]), (20, &[(5, true, 0)]), (30, &[(30, false, 0)])],
         );
+    }
+
+    #[test]
+    fn the_grid_keeps_away_from_captures() {
+        let ms = |n: u64| n * 1_000_000;
+        for (captures, expected) in [
+            (vec![], 0),
+            (vec![ms(1000)], ms(5)),
+            (vec![ms(1003)], ms(8)),
+            (vec![ms(1002), ms(2004)], ms(8)),
+            (vec![ms(1001), ms(2009)], ms(5)),
+            (vec![ms(1000), ms(1005)], ms(2) + ms(1) / 2),
+        ] {
+            assert_eq!(quietest_phase(&captures, 100), expected, "{captures:?}");
+        }
     }
 
     #[test]

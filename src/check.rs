@@ -6,6 +6,7 @@ use crate::clock::{Clock, Rank, SystemClock};
 use crate::codec::backend;
 use crate::codec::stream::StreamParams;
 use crate::config::Config;
+use crate::console::http;
 use crate::dataset::Dataset;
 use crate::{disk_space, run};
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 /// Exit codes of what can be wrong, worst first; see `cli`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
+    Configuration = 2,
     Device = 3,
     Dataset = 4,
 }
@@ -44,6 +46,7 @@ const FIRST_PICTURE: Duration = Duration::from_secs(5);
 pub fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
     findings.good("configuration");
+    program(config, &mut findings);
     dataset(config, &mut findings);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     for (name, camera) in &config.robot.cameras {
@@ -67,14 +70,27 @@ pub fn check(config: &Config) -> Findings {
     findings
 }
 
+/// What needs neither data set nor device.
+fn program(config: &Config, findings: &mut Findings) {
+    match encoder(config) {
+        Ok(name) => findings.good(format!("encoder: {name}")),
+        Err(error) => findings.bad(Fault::Configuration, error),
+    }
+    if !config.metrics.listen.is_empty() {
+        match http::bind(&config.metrics.listen) {
+            Ok(_) => findings.good(format!("metrics.listen: {} is free", config.metrics.listen)),
+            Err(error) => findings.bad(Fault::Configuration, error),
+        }
+    }
+}
+
 fn dataset(config: &Config, findings: &mut Findings) {
     let root = run::root(config);
     match Dataset::check(&root, &run::dataset_spec(config), config.dataset.resume) {
         Ok(outlook) => findings.good(format!("data set {}: {} episodes so far", root.display(), outlook.episodes)),
         Err(error) => findings.bad(Fault::Dataset, error),
     }
-    let needed = (config.limits.min_free_gib * (1u64 << 30) as f64) as u64;
-    match disk_space::require(&root, needed) {
+    match run::require_disk(config) {
         Ok(()) => {
             let free = disk_space::free(&root).unwrap_or_default();
             findings.good(format!("disk: {:.1} GiB free", free as f64 / (1u64 << 30) as f64));

@@ -9,10 +9,12 @@ use recorder::console::keys::{self, Press};
 use recorder::console::screen::{self, Live, LogWriter};
 use recorder::console::{http, view};
 use recorder::dataset::DatasetError;
+use recorder::disk_space::NoSpace;
 use recorder::episode::Key;
 use recorder::status::{self, SharedStatus, Status};
 use recorder::{check, codec, metrics, run};
-use std::io::IsTerminal;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,37 +35,31 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(screen::is_coloured())
         .with_writer(LogWriter)
         .init();
     let result = match &cli.command {
-        Some(Command::Schema { markdown: true }) => {
-            print!("{}", reference::markdown());
-            Ok(0)
-        }
-        Some(Command::Schema { markdown: false }) => print_schema(),
-        Some(Command::Completions { shell }) => {
-            clap_complete::generate(*shell, &mut Cli::command(), "recorder", &mut std::io::stdout());
-            Ok(0)
-        }
-        Some(Command::Check) => configuration(&cli, &overrides).map(|config| {
+        Some(Command::Schema { markdown: true }) => print(&reference::markdown()),
+        Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
+        Some(Command::Completions { shell }) => print(&completions(*shell)),
+        Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
-            print!("{}", findings.text);
-            findings.faults.iter().min().map_or(0, |fault| *fault as u8)
+            print(&findings.text)?;
+            Ok(findings.faults.iter().min().map_or(0, |fault| *fault as u8))
         }),
         None => configuration(&cli, &overrides).and_then(record),
     };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("recorder: {error:#}");
+            let _ = writeln!(std::io::stderr(), "recorder: {}", in_full(&error));
             ExitCode::from(exit_code(&error))
         }
     }
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<DatasetError>() {
+    if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4
     } else if matches!(error.downcast_ref(), Some(RunError::Device(_))) {
         3
@@ -74,9 +70,30 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-fn print_schema() -> anyhow::Result<u8> {
-    println!("{}", serde_json::to_string_pretty(&reference::json_schema())?);
-    Ok(0)
+/// The error and its causes; our own errors already name theirs.
+fn in_full(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.as_str() {
+            "" => cause,
+            known if known.contains(&cause) => text,
+            known => format!("{known}: {cause}"),
+        }
+    })
+}
+
+/// Writes to standard output; whoever reads it may go away in between.
+fn print(text: &str) -> anyhow::Result<u8> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(0),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "recorder", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Config> {
@@ -90,7 +107,10 @@ fn record(config: Config) -> anyhow::Result<u8> {
         .enable_all()
         .build()
         .context("the runtime cannot be started")?;
-    runtime.block_on(record_until_ended(Arc::new(config)))
+    let result = runtime.block_on(record_until_ended(Arc::new(config)));
+    // Whatever still runs was told to stop at once.
+    runtime.shutdown_background();
+    result
 }
 
 /// What made the run stop early, as an exit code.
@@ -107,11 +127,12 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
         }
     }
     say_encoder(&config)?;
+    let mut interrupts = interrupts()?;
+    run::require_disk(&config)?;
     let dataset = run::open_dataset(&config)?;
     for line in dataset.recovery().describe() {
         tracing::warn!("{line}");
     }
-    let mut interrupts = interrupts()?;
     let parts = run::Parts {
         clock: run::clock(&config),
         open_encoder: codec::backend::software(),
@@ -144,7 +165,10 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
         };
         if interrupted.is_some() {
             drop(live);
-            tracing::warn!("stopped at once: the take that was being saved is kept aside, saved episodes are complete");
+            tracing::warn!(
+                "stopped at once: saved episodes are complete, the take that was being saved is kept aside, \
+                 the arm may still hold its position"
+            );
             return Ok(interrupt.0);
         }
         tracing::info!("stopping: the episode is ended and saved; once more to stop at once");
@@ -152,7 +176,10 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
         key(Key::Stop);
     };
     drop(live);
-    summary(&status.borrow(), &config);
+    if !matches!(outcome, Err(RunError::Device(_))) {
+        // What was recorded is saved, whether or not somebody can still read so.
+        let _ = print(&summary(&status.borrow(), &config));
+    }
     outcome?;
     Ok(interrupted.map_or(0, |interrupt| interrupt.0))
 }
@@ -172,12 +199,9 @@ fn say_encoder(config: &Config) -> anyhow::Result<()> {
     let name = check::encoder(config)?;
     let workers = run::workers(config);
     if config.dataset.gpu_video_encoding {
-        tracing::info!(
-            "gpu_video_encoding: this version has no GPU encoder yet, {name} encodes on the CPU ({workers} threads)"
-        );
-    } else {
-        tracing::info!("{name} encodes on the CPU ({workers} threads)");
+        tracing::info!("gpu_video_encoding: this version has no GPU encoder, {name} encodes on the CPU");
     }
+    tracing::info!("encoder: {name}, {workers} {}", if workers == 1 { "thread" } else { "threads" });
     Ok(())
 }
 
@@ -189,11 +213,12 @@ fn show(live: Option<&Live>, status: &SharedStatus) {
     }
 }
 
-fn summary(status: &Status, config: &Config) {
-    let dropped: u64 = status.cameras.iter().map(|c| c.dropped).sum();
-    println!(
-        "{}: {} episodes saved, {} discarded, {} failed; {} in the data set; {dropped} frames dropped",
-        status.root, status.saved, status.discarded, status.failed, status.dataset_episodes
-    );
-    println!("load it: LeRobotDataset(\"{}\", root=\"{}\")", config.dataset.repo_id, status.root);
+fn summary(status: &Status, config: &Config) -> String {
+    let Status { root, saved, discarded, failed, dataset_episodes, dropped, .. } = status;
+    let counts = format!("{saved} episodes saved, {discarded} discarded, {failed} failed");
+    let mut text = format!("{root}: {counts}; {dataset_episodes} in the data set; {dropped} frames dropped\n");
+    if *dataset_episodes > 0 {
+        let _ = writeln!(text, "load it: LeRobotDataset(\"{}\", root=\"{root}\")", config.dataset.repo_id);
+    }
+    text
 }

@@ -14,6 +14,7 @@ use crate::codec::stream::StreamParams;
 use crate::config::schema::{Codec, Config};
 use crate::config::validate::{is_simulated, ticks_per_episode};
 use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
+use crate::disk_space::{self, NoSpace};
 use crate::episode::{Key, Plan};
 use crate::lerobot_home::lerobot_home;
 use crate::metrics;
@@ -119,6 +120,15 @@ pub fn dataset_spec(config: &Config) -> DatasetSpec {
     }
 }
 
+/// Refuses a disk without room for recording.
+pub fn require_disk(config: &Config) -> Result<(), NoSpace> {
+    disk_space::require(&root(config), min_free_bytes(config))
+}
+
+fn min_free_bytes(config: &Config) -> u64 {
+    (config.limits.min_free_gib * (1u64 << 30) as f64) as u64
+}
+
 /// Creates the data set, or opens it to go on.
 pub fn open_dataset(config: &Config) -> Result<Dataset, DatasetError> {
     let (root, spec) = (root(config), dataset_spec(config));
@@ -177,7 +187,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
         camera_names: config.robot.cameras.keys().cloned().collect(),
         task: d.single_task.clone(),
         encoder,
-        min_free_bytes: (config.limits.min_free_gib * (1u64 << 30) as f64) as u64,
+        min_free_bytes: min_free_bytes(config),
         clock: clock.clone(),
         status: status.clone(),
         coordinator,

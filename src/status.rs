@@ -31,6 +31,8 @@ pub struct Status {
     pub saved: u64,
     pub discarded: u64,
     pub failed: u64,
+    /// Frames dropped in the episodes that were saved.
+    pub dropped: u64,
     /// Seconds of the episode or the reset so far, and to go.
     pub elapsed_s: f64,
     pub left_s: f64,
@@ -55,7 +57,7 @@ pub struct CameraStatus {
     pub rate: f64,
     /// Delivers pictures now.
     pub alive: bool,
-    /// Of all takes of this run.
+    /// Of the take that is recorded, or of the last one.
     pub captured: u64,
     pub dropped: u64,
     pub repeated: u64,

@@ -58,6 +58,10 @@ fn damage_is_noticed() {
             "column(episodes, 'dataset_to_index', lambda v: [30, 59])",
             "episode 1 dataset_to_index: expected 60, found 59",
         ),
+        (
+            "column(episodes, 'stats/action/q90', lambda v: [[x - 1 for x in v[0]]] + v[1:])",
+            "episode 0 stats/action/q90",
+        ),
         ("column(episodes, 'stats/action/mean', lambda v: [[9.0] * 6] + v[1:])", "episode 0 stats/action/mean"),
         (
             "s = json.load(open('meta/stats.json')); s['action']['q50'][0] += 0.1; json.dump(s, open('meta/stats.json', 'w'))",

@@ -121,7 +121,8 @@ async fn stuck_encoders_hold_up_nothing_and_lose_nothing() {
     });
     let (running, status) = start(&config(SMALL, &root, &overrides), real(), open).await;
     // Far beyond what memory may hold (10, a fragment of 15): the rest is on disk, and no frame is dropped.
-    let stuck = until(&status, "the queue is long", |s| s.cameras.iter().all(|c| c.queue > 80 && c.captured > 80)).await;
+    let stuck =
+        until(&status, "the queue is long", |s| s.cameras.iter().all(|c| c.queue > 80 && c.captured > 80)).await;
     assert!(stuck.cameras.iter().all(|c| c.dropped == 0), "{stuck:?}");
     running.key(Key::Stop);
     gate.open();

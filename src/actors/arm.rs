@@ -223,7 +223,7 @@ fn lead_until_stopped(
     leader: &mut dyn Teleop,
 ) -> Result<(), ArmError> {
     let values = leader.action(Instant::now() + LONGEST_SILENCE)?;
-    let _ = arguments.recorder.cast(RecorderMessage::LeaderReady);
+    let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
     let mut latest = Latest { arm: "leader", values, answered: Instant::now() };
     let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "leader");
     while let Some(ArmTick { tick, hold }) = next_tick(ticks, stop) {
@@ -260,7 +260,7 @@ fn follow_until_stopped(
     robot: &mut dyn Robot,
 ) -> Result<(), ArmError> {
     let values = robot.observe(Instant::now() + LONGEST_SILENCE)?;
-    let _ = arguments.recorder.cast(RecorderMessage::FollowerReady);
+    let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
     let mut state = Latest { arm: "follower", values, answered: Instant::now() };
     let mut action: Option<Vec<f32>> = None;
     let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "follower");

@@ -99,7 +99,7 @@ fn capture(
     // Simulated time starts only when every camera has joined it, so there the first picture cannot be waited for.
     let mut delivered = clock.is_simulated();
     if delivered {
-        announce(arguments, myself, &mode);
+        announce(arguments, myself, &mode, clock.now());
     }
     let mut last = clock.now();
     let interval = ::metrics::histogram!(metrics::CAPTURE_INTERVAL, "camera" => name.clone());
@@ -126,7 +126,7 @@ fn capture(
         let message = frame(arguments, &mode, &picture, arrived);
         if !delivered {
             delivered = true;
-            announce(arguments, myself, &mode);
+            announce(arguments, myself, &mode, picture.captured);
         }
         if arguments.coordinator.cast(message).is_err() {
             return Ok(());
@@ -135,9 +135,10 @@ fn capture(
     Ok(())
 }
 
-fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode: &Mode) {
+fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode: &Mode, captured: Stamp) {
     let _ = myself.cast(CameraMessage::Delivering(mode.clone()));
-    let _ = arguments.recorder.cast(RecorderMessage::CameraReady { camera: arguments.index, mode: mode.clone() });
+    let _ =
+        arguments.recorder.cast(RecorderMessage::CameraReady { camera: arguments.index, mode: mode.clone(), captured });
 }
 
 /// The picture as a frame with its credit, or why it is none.

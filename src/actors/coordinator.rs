@@ -159,6 +159,11 @@ impl Actor for Coordinator {
                 drop(hold);
             }
             CoordinatorMessage::Key(key) => {
+                if key == Key::Rerecord && matches!(state.run.phase(), Phase::Resetting { .. }) {
+                    tracing::info!(
+                        "the last episode is saved already: the key discards the take that is being recorded"
+                    );
+                }
                 if let Some(end) = state.run.key(key) {
                     state.ends.push_back((state.tick, end));
                 }
@@ -244,6 +249,7 @@ impl CoordinatorState {
             let _ = arguments.writer.cast(WriterMessage::Begin { take });
             let accounts = arguments.cameras.iter().map(|_| CameraAccount::default()).collect();
             self.open = Some(TakeReport { take, started: tick.due, cameras: accounts, ..Default::default() });
+            tracing::info!("recording episode {} of {}", self.episode(), arguments.plan.episodes);
         }
         let Some(report) = self.open.as_mut().filter(|report| report.take == take) else { return };
         let mut row = Row { tick: tick.woke, ..Default::default() };
@@ -295,6 +301,12 @@ impl CoordinatorState {
         report.rows = index + 1;
         report.last_tick = tick;
         let _ = arguments.writer.cast(WriterMessage::Row { take, row: Box::new(row) });
+    }
+
+    /// The episode of this run that is recorded or was recorded last, from 1.
+    fn episode(&self) -> u64 {
+        let recording = matches!(self.run.phase(), Phase::Recording { .. });
+        (self.run.kept() + u64::from(recording)).max(1)
     }
 
     fn end_take(&mut self, end: End) {
@@ -376,8 +388,6 @@ impl CoordinatorState {
         }
         let fps = f64::from(self.arguments.fps);
         let plan = &self.arguments.plan;
-        let empty = TakeReport::default();
-        let report = self.open.as_ref().unwrap_or(&empty);
         self.arguments.status.send_modify(|s| {
             let (phase, elapsed, left) = match self.run.phase() {
                 Phase::Recording { rows, .. } => (status::Phase::Recording, rows, plan.ticks_per_episode - rows),
@@ -388,12 +398,16 @@ impl CoordinatorState {
                 Phase::Done => (status::Phase::Finishing, 0, 0),
             };
             s.phase = phase;
-            s.episode = (self.run.kept() + u64::from(phase == status::Phase::Recording)).max(1);
+            s.episode = self.episode();
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
-            s.arm_misses = report.arm_misses;
-            for ((shown, rate), account) in s.cameras.iter_mut().zip(&self.rates).zip(&report.cameras) {
+            for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {
                 shown.rate = rate.per_second();
                 shown.alive = rate.per_second() > 0.0;
+            }
+            // Between takes the numbers of the last one stay.
+            let Some(report) = &self.open else { return };
+            s.arm_misses = report.arm_misses;
+            for (shown, account) in s.cameras.iter_mut().zip(&report.cameras) {
                 shown.captured = account.captured();
                 shown.dropped = account.dropped_total();
                 shown.repeated = account.repeated;

@@ -6,8 +6,9 @@ use super::coordinator::{Coordinator, CoordinatorArguments, CoordinatorMessage};
 use super::encoder_pool::{EncoderPool, PoolArguments, PoolMessage};
 use super::ticker;
 use super::writer::{Writer, WriterArguments, WriterMessage};
+use crate::align::quietest_phase;
 use crate::camera::Mode;
-use crate::clock::{Clock, Hold};
+use crate::clock::{Clock, Hold, Stamp};
 use crate::episode::Key;
 use crate::frame::CameraIndex;
 use crate::metrics;
@@ -23,12 +24,10 @@ use tokio::sync::oneshot;
 /// What the recorder hears.
 #[derive(Debug)]
 pub enum RecorderMessage {
-    /// From a camera's thread: the first picture is there.
-    CameraReady { camera: CameraIndex, mode: Mode },
-    /// From the arm's threads: the follower answers.
-    FollowerReady,
-    /// From the arm's threads: the leader answers.
-    LeaderReady,
+    /// From a camera's thread: the first picture is there, captured at `captured`.
+    CameraReady { camera: CameraIndex, mode: Mode, captured: Stamp },
+    /// From one of the arm's threads, follower or leader: it answers.
+    ArmReady,
     /// From itself: what a dead child had said before is heard first.
     ChildDied { child: ActorId, reason: String },
     /// From itself, after a delay: open a device again.
@@ -91,6 +90,7 @@ pub struct RecorderState {
     clock: Arc<dyn Clock>,
     fps: u32,
     writer: ActorRef<WriterMessage>,
+    writer_thread: Option<ractor::concurrency::JoinHandle<()>>,
     pool: ActorRef<PoolMessage>,
     coordinator: ActorRef<CoordinatorMessage>,
     cameras: Vec<CameraArguments>,
@@ -100,23 +100,13 @@ pub struct RecorderState {
     /// Devices that run, by actor.
     devices: BTreeMap<ActorId, (Device, ActorCell)>,
     restarts: BTreeMap<Device, Restarts>,
-    waiting_for: Waiting,
+    /// When each camera captured the first picture that is known of.
+    captured: Vec<Option<u64>>,
+    /// Arms that have not answered yet.
+    arms_to_come: usize,
     /// Simulated time stands still until everything is open.
     hold: Option<Hold>,
     outcome: Option<oneshot::Sender<Result<(), RunError>>>,
-}
-
-/// What has to answer before the grid starts.
-struct Waiting {
-    cameras: Vec<bool>,
-    follower: bool,
-    leader: bool,
-}
-
-impl Waiting {
-    fn is_over(&self) -> bool {
-        !self.follower && !self.leader && !self.cameras.contains(&true)
-    }
 }
 
 impl Actor for Recorder {
@@ -134,7 +124,8 @@ impl Actor for Recorder {
         let hold = clock.hold();
         // Downstream first: whoever starts finds those it sends to.
         let me = myself.get_cell();
-        let (writer, _) = Writer::spawn_linked(None, writer, me.clone(), ThreadLocalActorSpawner::new()).await?;
+        let (writer, writer_thread) =
+            Writer::spawn_linked(None, writer, me.clone(), ThreadLocalActorSpawner::new()).await?;
         let pool = pool(writer.clone());
         let (pool, _) = EncoderPool::spawn_linked(None, pool, me.clone(), ThreadLocalActorSpawner::new()).await?;
         let upstream = Upstream { pool: pool.clone(), writer: writer.clone(), recorder: myself.clone() };
@@ -144,14 +135,15 @@ impl Actor for Recorder {
         let ticks = ArmTicks::default();
         let cameras = cameras(downstream());
         let arm = arm(downstream(), ticks.clone());
-        let waiting_for =
-            Waiting { cameras: vec![true; cameras.len()], follower: arm.is_some(), leader: arm.is_some() };
+        let captured = vec![None; cameras.len()];
+        let arms_to_come = if arm.is_some() { 2 } else { 0 };
         let (outcome, hold) = (Some(outcome), Some(hold));
         let (ticker, devices, restarts) = (None, BTreeMap::new(), BTreeMap::new());
         let mut state = RecorderState {
             clock,
             fps,
             writer,
+            writer_thread: Some(writer_thread),
             pool,
             coordinator,
             cameras,
@@ -160,7 +152,8 @@ impl Actor for Recorder {
             ticker,
             devices,
             restarts,
-            waiting_for,
+            captured,
+            arms_to_come,
             hold,
             outcome,
         };
@@ -181,7 +174,7 @@ impl Actor for Recorder {
         state: &mut RecorderState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            RecorderMessage::CameraReady { camera, mode } => {
+            RecorderMessage::CameraReady { camera, mode, captured } => {
                 if state.ticker.is_some() {
                     tracing::info!("camera {} is back", state.cameras[camera].name);
                 } else {
@@ -189,15 +182,11 @@ impl Actor for Recorder {
                     let name = &state.cameras[camera].name;
                     tracing::info!("camera {name}: {}x{} at {n}/{d} frames a second", mode.width, mode.height);
                 }
-                state.waiting_for.cameras[camera] = false;
+                state.captured[camera] = Some(captured.mono_ns);
                 state.start_ticking(&myself);
             }
-            RecorderMessage::FollowerReady => {
-                state.waiting_for.follower = false;
-                state.start_ticking(&myself);
-            }
-            RecorderMessage::LeaderReady => {
-                state.waiting_for.leader = false;
+            RecorderMessage::ArmReady => {
+                state.arms_to_come = state.arms_to_come.saturating_sub(1);
                 state.start_ticking(&myself);
             }
             RecorderMessage::ChildDied { child, reason } => state.died(&myself, child, reason),
@@ -255,6 +244,10 @@ impl Actor for Recorder {
         let _ = state.coordinator.drain_and_wait(None).await;
         let _ = state.pool.drain_and_wait(None).await;
         let _ = state.writer.drain_and_wait(None).await;
+        if let Some(thread) = state.writer_thread.take() {
+            // Only now the data set is closed and its lock free for the next run.
+            let _ = thread.await;
+        }
         myself.get_cell().stop_children_and_wait(None, None).await;
         if let Some(outcome) = state.outcome.take() {
             let _ = outcome.send(Err(RunError::Failed("the recorder was stopped".into())));
@@ -282,10 +275,10 @@ impl RecorderState {
 
     /// Starts the grid once every device has answered.
     fn start_ticking(&mut self, myself: &ActorRef<RecorderMessage>) {
-        if self.ticker.is_some() || !self.waiting_for.is_over() {
-            return;
-        }
-        match ticker::start(self.clock.clone(), self.fps, self.ticks.clone(), self.coordinator.clone()) {
+        let captured: Option<Vec<u64>> = self.captured.iter().copied().collect();
+        let Some(captured) = captured.filter(|_| self.ticker.is_none() && self.arms_to_come == 0) else { return };
+        let phase = quietest_phase(&captured, self.fps);
+        match ticker::start(self.clock.clone(), self.fps, phase, self.ticks.clone(), self.coordinator.clone()) {
             Ok(ticker) => {
                 self.ticker = Some(ticker);
                 self.hold = None;

@@ -19,10 +19,12 @@ pub struct Tick {
     pub woke: Stamp,
 }
 
-/// Starts the grid, whose first tick is due one period from now. The thread ends when the clock is stopped.
+/// Starts the grid after one period, at the next time that is `phase_ns` into a period. The thread ends when the clock is
+/// stopped.
 pub fn start(
     clock: Arc<dyn Clock>,
     fps: u32,
+    phase_ns: u64,
     arms: ArmTicks,
     coordinator: ActorRef<CoordinatorMessage>,
 ) -> std::io::Result<JoinHandle<()>> {
@@ -32,11 +34,10 @@ pub fn start(
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), -10);
         // Without it the kernel may wake the thread up to 50 us late to save power.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-        let start = clock.now().mono_ns;
+        let (now, period) = (clock.now().mono_ns, tick_ns(1, fps));
+        let start = now - now % period + 2 * period + phase_ns;
         for number in 0.. {
-            // The same sum as that of cameras which make their own time, whose pictures come exactly at ticks when all
-            // start at once: rounded otherwise, every third picture would come a nanosecond after its tick.
-            let due = start + tick_ns(number + 1, fps);
+            let due = start + tick_ns(number, fps);
             if !sleeper.sleep_until(due) {
                 return;
             }

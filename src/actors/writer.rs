@@ -158,6 +158,8 @@ impl ThreadLocalActor for Writer {
                 tracing::error!("{error}");
             }
         }
+        // The state is dropped only some time after the actor counts as stopped.
+        state.arguments.dataset.close();
         Ok(())
     }
 }
@@ -247,6 +249,8 @@ impl WriterState {
                     ::metrics::histogram!(metrics::SAVE_DURATION).record(seconds);
                     ::metrics::counter!(metrics::EPISODES, "outcome" => "saved").increment(1);
                     (self.arguments.on_saved)(&committed.summary, Duration::from_secs_f64(seconds));
+                    let dropped: u64 = counters.cameras.values().flat_map(|camera| camera.dropped.values()).sum();
+                    self.arguments.status.send_modify(|s| s.dropped += dropped);
                     let (episode_index, rows) = (committed.episode_index, committed.frames);
                     self.tell(CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds }).await;
                 }

@@ -25,10 +25,18 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("metrics.listen: {address}: {source}; stop the other program there, or choose another port")]
+#[error(
+    "metrics.listen: expected an address that is free, found {address}: {source}; stop the other program there, choose \
+     another port, or write \"\" for none"
+)]
 pub struct ListenError {
     address: String,
     source: std::io::Error,
+}
+
+/// Takes an address, so that nobody else can.
+pub fn bind(address: &str) -> Result<std::net::TcpListener, ListenError> {
+    std::net::TcpListener::bind(address).map_err(|source| ListenError { address: address.to_string(), source })
 }
 
 /// Listens on `address`; serves until the runtime ends. Answers with the address, which has the port that was found for port 0.
@@ -38,7 +46,9 @@ pub async fn serve(
     status: SharedStatus,
 ) -> Result<SocketAddr, ListenError> {
     let error = |source| ListenError { address: address.to_string(), source };
-    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let listener = bind(address)?;
+    listener.set_nonblocking(true).map_err(error)?;
+    let listener = TcpListener::from_std(listener).map_err(error)?;
     let bound = listener.local_addr().map_err(error)?;
     tokio::spawn(accept(listener, handle, status));
     Ok(bound)

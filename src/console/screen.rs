@@ -1,10 +1,23 @@
 //! The terminal: log lines above, a live block below. Where there is no terminal: log lines only.
+//!
+//! The block is drawn over in place, in one write, between the marks of a synchronised update: nothing flickers.
 
 use super::view;
 use crate::status::Status;
-use std::io::{IsTerminal, Write};
+use rustix::termios::tcgetwinsize;
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tracing_subscriber::fmt::MakeWriter;
+
+/// Terminals that do not know synchronised updates pass over them.
+const BEGIN: &str = "\x1b[?2026h";
+const END: &str = "\x1b[?2026l";
+const HIDE_CURSOR: &str = "\x1b[?25l";
+const SHOW_CURSOR: &str = "\x1b[?25h";
+const CLEAR_LINE: &str = "\x1b[K";
+const CLEAR_BELOW: &str = "\x1b[J";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
 
 /// What is on the terminal now.
 #[derive(Default)]
@@ -22,35 +35,44 @@ fn screen() -> MutexGuard<'static, Screen> {
 
 /// True when there is a person's terminal to draw on and to take keys from.
 pub fn is_interactive() -> bool {
-    std::io::stderr().is_terminal() && std::io::stdin().is_terminal()
+    let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    able && io::stderr().is_terminal() && io::stdin().is_terminal()
 }
 
-/// A live block from now on; until it is dropped, or the program panics, the terminal takes keys without Enter.
-pub struct Live(());
+/// True when colours are wanted: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+pub fn is_coloured() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A live block from now on; until it is dropped the terminal takes keys without Enter.
+pub struct Live {
+    coloured: bool,
+}
 
 impl Live {
     /// Takes the terminal over. `None` when that fails: then there are lines.
     pub fn start() -> Option<Live> {
         crossterm::terminal::enable_raw_mode().ok()?;
         screen().live = true;
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            // The message must be readable, and the shell usable, if this is the end.
-            let _ = crossterm::terminal::disable_raw_mode();
-            before(panic);
+        let _ = io::stderr().write_all(HIDE_CURSOR.as_bytes());
+        // A part may panic and be replaced while the run goes on.
+        std::panic::set_hook(Box::new(|panic| {
+            let _ = LogWriter.write_all(format!("{panic}\n").as_bytes());
         }));
-        Some(Live(()))
+        Some(Live { coloured: is_coloured() })
     }
 
     /// Draws the status.
     pub fn draw(&self, status: &Status) {
-        let width = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+        let (columns, rows) = size();
         let mut screen = screen();
-        let lines = view::block(status, width.saturating_sub(1));
-        let mut out = erase(&screen.block);
-        paint(&mut out, &lines);
+        // The last column stays free: some terminals go to the next line after it.
+        let lines = view::block(status, columns.saturating_sub(1), rows);
+        let lines: Vec<String> =
+            lines.into_iter().map(|line| if self.coloured { colour(&line) } else { line }).collect();
+        let out = [BEGIN, &up(&screen.block, columns), &painted(&lines), CLEAR_BELOW, END].concat();
         screen.block = lines;
-        let _ = std::io::stderr().write_all(out.as_bytes());
+        let _ = io::stderr().write_all(out.as_bytes());
     }
 }
 
@@ -58,24 +80,44 @@ impl Drop for Live {
     fn drop(&mut self) {
         let mut screen = screen();
         screen.live = false;
-        screen.block.clear();
+        let block = std::mem::take(&mut screen.block);
+        let out = [&up(&block, size().0), CLEAR_BELOW, SHOW_CURSOR].concat();
+        let _ = io::stderr().write_all(out.as_bytes());
         let _ = crossterm::terminal::disable_raw_mode();
     }
 }
 
-/// Moves to the first line of the block and clears from there.
-fn erase(block: &[String]) -> String {
-    if block.is_empty() { String::new() } else { format!("\x1b[{}A\r\x1b[J", block.len()) }
-}
-
-fn paint(out: &mut String, lines: &[String]) {
-    for line in lines {
-        out.push_str(line);
-        out.push_str("\r\n");
+/// Columns and rows of the terminal.
+fn size() -> (usize, usize) {
+    match tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+        _ => (80, 24),
     }
 }
 
-/// Where log lines go: standard error, above the live block.
+/// Moves to the first line of the block. A terminal that has become narrower since has broken its lines.
+fn up(block: &[String], columns: usize) -> String {
+    let rows: usize = block.iter().map(|line| width(line).div_ceil(columns.max(1)).max(1)).sum();
+    if rows == 0 { String::new() } else { format!("\r\x1b[{rows}A") }
+}
+
+fn painted(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}{CLEAR_LINE}\r\n")).collect()
+}
+
+/// Columns of a line of the block, without its colours.
+fn width(line: &str) -> usize {
+    line.replace(RED, "").replace(PLAIN, "").chars().count()
+}
+
+/// The little that should catch the eye, in red.
+fn colour(line: &str) -> String {
+    let marks = [&view::RECORDING.to_string(), view::NO_PICTURE, view::FAILED];
+    marks.iter().fold(line.to_string(), |line, mark| line.replacen(*mark, &format!("{RED}{mark}{PLAIN}"), 1))
+}
+
+/// Where log lines go: standard error, above the live block. Nobody may be there to read them any more, which must not
+/// keep a take from being saved: that they cannot be written is no error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogWriter;
 
@@ -88,20 +130,33 @@ impl<'a> MakeWriter<'a> for LogWriter {
 }
 
 impl Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let screen = screen();
         if screen.live {
-            let mut out = erase(&screen.block);
-            out.push_str(&String::from_utf8_lossy(bytes).replace('\n', "\r\n"));
-            paint(&mut out, &screen.block);
-            std::io::stderr().write_all(out.as_bytes())?;
+            let text = String::from_utf8_lossy(bytes).replace('\n', "\r\n");
+            let block = &screen.block;
+            let out = [BEGIN, &up(block, size().0), CLEAR_BELOW, &text, &painted(block), END].concat();
+            let _ = io::stderr().write_all(out.as_bytes());
         } else {
-            std::io::stderr().write_all(bytes)?;
+            let _ = io::stderr().write_all(bytes);
         }
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_up_counts_broken_lines() {
+        let block = ["", "12345678", &colour("● 3456")].map(String::from);
+        assert_eq!(up(&block, 8), "\r\x1b[3A");
+        assert_eq!(up(&block, 4), "\r\x1b[5A");
+        assert_eq!(up(&[], 4), "");
     }
 }

@@ -2,22 +2,19 @@
 
 use crate::status::{Phase, Status};
 
-/// The live block of the terminal, at most `width` characters a line.
-pub fn block(status: &Status, width: usize) -> Vec<String> {
-    let mut lines = vec![headline(status), bar(status, width.clamp(20, 100))];
-    for camera in &status.cameras {
-        let state = if camera.alive { "" } else { "   NO PICTURE" };
-        lines.push(format!(
-            "  {:<12} {:>5.1} fps   {:>6} frames   {} dropped   {} repeated   queue {}{state}",
-            camera.name, camera.rate, camera.captured, camera.dropped, camera.repeated, camera.queue
-        ));
-    }
+/// The live block of the terminal: at most `columns` characters a line, and one line less than `rows`. What stands
+/// furthest down and to the right is cut off first.
+pub fn block(status: &Status, columns: usize, rows: usize) -> Vec<String> {
+    let mut lines = vec![String::new(), headline(status), bar(status, columns)];
+    lines.extend(cameras(status));
     if status.arm_misses > 0 {
-        lines.push(format!("  arm          did not answer in time in {} rows", status.arm_misses));
+        lines.push(format!("  the arm did not answer in time in {} rows", status.arm_misses));
     }
     lines.push(footline(status));
-    lines.push("  → or n: next   ← or r: record again   Esc or q: stop".into());
-    lines.into_iter().map(|line| line.chars().take(width).collect()).collect()
+    lines.push("  → or n: next   ← or r: record again   Esc or q: save and stop".into());
+    lines.truncate(rows.saturating_sub(1));
+    // A control character would move the cursor.
+    lines.into_iter().map(|line| line.chars().filter(|c| !c.is_control()).take(columns).collect()).collect()
 }
 
 /// One line, for where there is no terminal.
@@ -40,8 +37,22 @@ pub fn line(status: &Status) -> String {
 }
 
 fn headline(status: &Status) -> String {
-    format!(" recorder   {}   episode {} of {}   {}", status.root, status.episode, status.episodes, phase(status.phase))
+    let (episode, episodes) = (status.episode, status.episodes);
+    let what = match status.phase {
+        Phase::Starting => "opening cameras and arm".into(),
+        Phase::Resetting => format!("episode {} of {episodes} is next", episode + 1),
+        Phase::Recording | Phase::Finishing | Phase::Done => format!("episode {episode} of {episodes}"),
+    };
+    let mark = if status.phase == Phase::Recording { RECORDING } else { ' ' };
+    format!("{mark} {:<9}  {what}   {}", phase(status.phase), status.root)
 }
+
+/// Stands before the headline while frames are kept.
+pub const RECORDING: char = '●';
+/// Stands instead of a camera's rate.
+pub const NO_PICTURE: &str = "NO PICTURE";
+/// Stands before the number of takes that could not be saved.
+pub const FAILED: &str = "FAILED";
 
 fn phase(phase: Phase) -> &'static str {
     match phase {
@@ -53,26 +64,50 @@ fn phase(phase: Phase) -> &'static str {
     }
 }
 
-fn bar(status: &Status, width: usize) -> String {
+/// How much of the episode or the reset is over; as wide as the cameras' table, where there is room.
+fn bar(status: &Status, columns: usize) -> String {
     let total = status.elapsed_s + status.left_s;
-    let share = if total > 0.0 { (status.elapsed_s / total).clamp(0.0, 1.0) } else { 0.0 };
-    let cells = width.saturating_sub(20);
-    let full = (share * cells as f64).round() as usize;
+    if total <= 0.0 {
+        return String::new();
+    }
+    let cells = columns.saturating_sub(17).min(48);
+    let full = ((status.elapsed_s / total).clamp(0.0, 1.0) * cells as f64).round() as usize;
     format!("  {}{}  {} / {}", "█".repeat(full), "░".repeat(cells - full), clock(status.elapsed_s), clock(total))
 }
 
+/// A table of the cameras: their rate now, and what became of the frames of this take.
+fn cameras(status: &Status) -> Vec<String> {
+    let width = status.cameras.iter().map(|camera| camera.name.len()).max().unwrap_or(0).clamp(6, 20);
+    let row = |name: &str, cells: [&str; 5]| {
+        let [rate, frames, dropped, repeated, queue] = cells;
+        format!("  {name:<width$.width$}  {rate:>10}  {frames:>7}  {dropped:>7}  {repeated:>8}  {queue:>7}")
+    };
+    let mut lines = vec![row("camera", ["frames/s", "frames", "dropped", "repeated", "waiting"])];
+    for camera in &status.cameras {
+        let rate = match (camera.alive, status.phase) {
+            (true, _) => format!("{:.1}", camera.rate),
+            (false, Phase::Starting | Phase::Done) => "-".into(),
+            (false, _) => NO_PICTURE.into(),
+        };
+        let numbers = [camera.captured, camera.dropped, camera.repeated, camera.queue as u64].map(|n| n.to_string());
+        let [frames, dropped, repeated, queue] = &numbers;
+        lines.push(row(&camera.name, [&rate, frames, dropped, repeated, queue]));
+    }
+    lines
+}
+
 fn footline(status: &Status) -> String {
-    let mut parts = vec![format!("encoder {}", status.encoder), format!("disk {}", disk(status))];
-    parts.push(format!("saved {}", status.saved));
+    let mut parts = vec![format!("saved {}", status.saved)];
     if status.discarded > 0 {
         parts.push(format!("discarded {}", status.discarded));
     }
     if status.failed > 0 {
-        parts.push(format!("FAILED {}", status.failed));
+        parts.push(format!("{FAILED} {}", status.failed));
     }
     if let Some(seconds) = status.last_save_s {
         parts.push(format!("last save {:.0} ms", seconds * 1e3));
     }
+    parts.extend([format!("disk {}", disk(status)), status.encoder.clone()]);
     format!("  {}", parts.join("   "))
 }
 
@@ -126,28 +161,42 @@ mod tests {
 
     #[test]
     fn the_block_says_what_an_operator_needs() {
-        let text = block(&status(), 90).join("\n");
-        for part in [
-            "data/pick-cube",
-            "episode 3 of 20",
-            "RECORDING",
-            "00:37 / 01:30",
-            "30.0 fps     1110 frames   0 dropped",
-            "7 dropped   9 repeated   queue 0   NO PICTURE",
-            "openh264",
-            "212 GiB free (31 h)",
-            "saved 2",
-            "last save 41 ms",
-            "record again",
-        ] {
-            assert!(text.contains(part), "`{part}` is not in:\n{text}");
-        }
+        let expected = "
+● RECORDING  episode 3 of 20   data/pick-cube
+  ████████████████████░░░░░░░░░░░░░░░░░░░░░░░░░░░░  00:37 / 01:30
+  camera    frames/s   frames  dropped  repeated  waiting
+  front         30.0     1110        0         0        3
+  wrist   NO PICTURE        0        7         9        0
+  saved 2   last save 41 ms   disk 212 GiB free (31 h)   openh264
+  → or n: next   ← or r: record again   Esc or q: save and stop";
+        assert_eq!(block(&status(), 90, 24).join("\n"), expected);
+        let also = |change: fn(&mut Status)| {
+            let mut status = status();
+            change(&mut status);
+            block(&status, 90, 24).join("\n")
+        };
+        let reset = also(|s| (s.phase, s.discarded, s.failed) = (Phase::Resetting, 1, 2));
+        assert!(reset.contains("  reset      episode 4 of 20 is next"), "{reset}");
+        assert!(reset.contains("discarded 1   FAILED 2"), "{reset}");
+        let starting = also(|s| (s.phase, s.elapsed_s, s.left_s) = (Phase::Starting, 0.0, 0.0));
+        assert!(
+            starting.contains("  starting   opening cameras and arm") && !starting.contains(NO_PICTURE),
+            "{starting}"
+        );
+        let arm = also(|s| s.arm_misses = 4);
+        assert!(arm.contains("the arm did not answer in time in 4 rows"), "{arm}");
     }
 
     #[test]
-    fn no_line_is_wider_than_the_terminal() {
-        for width in [1, 20, 40, 200] {
-            assert!(block(&status(), width).iter().all(|l| l.chars().count() <= width));
+    fn the_block_fits_the_terminal() {
+        let mut status = status();
+        status.root = "a\tb\x1b[2J".into();
+        for columns in [0, 1, 17, 18, 40, 200] {
+            for rows in [0, 1, 2, 5, 8, 50] {
+                let lines = block(&status, columns, rows);
+                assert!(lines.len() <= rows.saturating_sub(1));
+                assert!(lines.iter().all(|l| l.chars().count() <= columns && !l.contains('\x1b')), "{lines:?}");
+            }
         }
     }
 

@@ -21,7 +21,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn sync_all(paths: &[PathBuf]) -> Result<()> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = paths.iter().map(|path| scope.spawn(move || sync(path))).collect();
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 
@@ -38,6 +40,17 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// Makes a folder and those above it.
 pub fn create_dir_all(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(DatasetError::io("make the folder", path))
+}
+
+/// Makes a folder and those above it, and makes that durable.
+pub fn create_dir_all_durably(path: &Path) -> Result<()> {
+    let new = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+    let parents: Vec<PathBuf> = new
+        .filter_map(Path::parent)
+        .map(|parent| if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() })
+        .collect();
+    create_dir_all(path)?;
+    sync_all(&parents)
 }
 
 /// Removes a folder with all that is in it.

@@ -39,12 +39,24 @@ pub(super) struct Video {
 
 #[derive(Debug)]
 pub(super) enum VideoState {
-    Growing(Mp4Writer),
+    Growing(Box<Mp4Writer>),
     Finished {
         frames: u64,
     },
     /// Finishing failed; the take can only be discarded.
     Failed,
+}
+
+impl Video {
+    /// Closes a video that is [`VideoState::Growing`].
+    fn finish(&mut self) -> Result<u64> {
+        let VideoState::Growing(writer) = std::mem::replace(&mut self.state, VideoState::Failed) else {
+            return Ok(0);
+        };
+        let frames = writer.finish()?;
+        self.state = VideoState::Finished { frames };
+        Ok(frames)
+    }
 }
 
 impl EpisodeWriter {
@@ -59,7 +71,7 @@ impl EpisodeWriter {
         let create = |camera: &super::CameraSpec| {
             let path = dir.join(format!("{}.mp4", camera.key));
             let writer = Mp4Writer::create(&path, spec.track(camera))?;
-            let state = VideoState::Growing(writer);
+            let state = VideoState::Growing(Box::new(writer));
             Ok(Video { path, state, pixels: PixelHistogram::default(), substituted: Substituted::new() })
         };
         let videos = spec.cameras.iter().map(create).collect::<Result<Vec<Video>>>()?;
@@ -110,13 +122,7 @@ impl EpisodeWriter {
 
     /// Closes a camera's video once its last fragment is written; returns its frames.
     pub fn finish_video(&mut self, camera: usize) -> Result<u64> {
-        let video = self.growing(camera)?;
-        let VideoState::Growing(writer) = std::mem::replace(&mut video.state, VideoState::Failed) else {
-            return Ok(0);
-        };
-        let frames = writer.finish()?;
-        video.state = VideoState::Finished { frames };
-        Ok(frames)
+        self.growing(camera)?.finish()
     }
 
     /// Makes durable what was pushed of the videos. Call it at least once a second: what came since is what a power
@@ -141,10 +147,15 @@ impl EpisodeWriter {
         if self.rows.is_empty() {
             return Err(DatasetError::Take { take, expected: "at least one row", found: "none".into() });
         }
+        // At the same time, since each waits for the disk.
+        std::thread::scope(|scope| {
+            let growing = self.videos.iter_mut().filter(|video| matches!(video.state, VideoState::Growing(_)));
+            let threads: Vec<_> = growing.map(|video| scope.spawn(|| video.finish())).collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|_| ())
+            })
+        })?;
         for camera in 0..self.videos.len() {
-            if matches!(self.videos[camera].state, VideoState::Growing(_)) {
-                self.finish_video(camera)?;
-            }
             let (expected, found) = (self.rows(), self.frames(camera));
             if expected != found {
                 let camera = self.spec.cameras[camera].name.clone();

@@ -7,6 +7,7 @@
 //!
 //! The same rows and fragments give the same bytes.
 
+mod claim;
 mod commit;
 mod disk;
 mod episode;
@@ -32,11 +33,11 @@ pub use rows::{Row, RowArm, RowFrame};
 pub use spec::{CameraSpec, DatasetSpec, VideoInfo};
 pub use summary::{CameraCounters, CameraSummary, EncoderSwitch, EpisodeCounters, EpisodeSummary, Spread};
 
+use claim::Claim;
 use commit::Marker;
 use info::{Info, Source};
 use layout::FileIndex;
 use stats::FeatureStats;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use table::{EpisodeEntry, Place};
@@ -58,8 +59,7 @@ pub struct Dataset {
     recovery: Recovery,
     /// The episode whose save failed after its point of no return: no other may be saved before it is completed.
     interrupted: Option<u64>,
-    /// Locked as long as it is open.
-    _lock: File,
+    claim: Claim,
 }
 
 /// Where the next episode's files go.
@@ -136,11 +136,20 @@ impl Dataset {
         commit::seal(&episode.dir)
             .and_then(|()| commit::apply(&self.root, &episode.dir, &save.marker))
             .inspect_err(|_| self.interrupted = Some(save.marker.episode))?;
+        self.claim.keep();
         self.info = save.info;
         self.stats = save.stats;
         self.tasks = save.tasks;
         self.next = save.next;
         Ok(Committed { episode_index: save.marker.episode, frames: episode.rows(), summary: save.summary })
+    }
+
+    /// Takes away what is of no use without an open take; without a saved episode all that opening made. For whoever
+    /// cannot wait for the drop.
+    pub fn close(&mut self) {
+        // Stays where takes are still in it.
+        let _ = std::fs::remove_dir(self.work_dir());
+        self.claim.withdraw();
     }
 
     /// Everything that saving a take will write and change; writes nothing.
@@ -221,8 +230,7 @@ impl Dataset {
 
 impl Drop for Dataset {
     fn drop(&mut self) {
-        // Stays where takes are still in it.
-        let _ = std::fs::remove_dir(self.root.join(layout::PARTIAL));
+        self.close();
     }
 }
 

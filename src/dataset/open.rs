@@ -1,5 +1,6 @@
 //! Opening a data set: a new one, or one that exists, our own or LeRobot's.
 
+use super::claim::{Claim, refuse_file};
 use super::commit;
 use super::disk;
 use super::error::DatasetError;
@@ -11,8 +12,6 @@ use super::{Dataset, NextFiles, tasks};
 use arrow_array::{Array, Int64Array};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use rustix::fs::{Access, FlockOperation};
-use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,9 +35,9 @@ impl Dataset {
     /// in `meta/` before the first episode.
     pub fn create(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
         spec.validate()?;
+        refuse_file(root)?;
         refuse_content(root)?;
-        disk::create_dir_all(&root.join(layout::RECORDER))?;
-        let lock = lock(root)?;
+        let claim = Claim::new(root)?;
         let recovery = commit::recover(root)?;
         // A first episode whose save was interrupted is there only now.
         refuse_content(root)?;
@@ -55,7 +54,7 @@ impl Dataset {
             next,
             recovery,
             interrupted: None,
-            _lock: lock,
+            claim,
         })
     }
 
@@ -63,14 +62,14 @@ impl Dataset {
     /// ([`Dataset::recovery`]). Refused when rate, robot or features differ.
     pub fn resume(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
         spec.validate()?;
+        refuse_file(root)?;
         // Before anything is touched: a folder that is no data set stays as it is.
         match read_info(root)? {
             Some(info) => refuse_differences(root, &info, &spec)?,
             None if commit::find(root)?.is_empty() => return Err(DatasetError::NotADataset { root: root.to_owned() }),
             None => {}
         }
-        disk::create_dir_all(&root.join(layout::RECORDER))?;
-        let lock = lock(root)?;
+        let claim = Claim::new(root)?;
         let recovery = commit::recover(root)?;
         let info = read_info(root)?.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })?;
         refuse_differences(root, &info, &spec)?;
@@ -85,13 +84,14 @@ impl Dataset {
             next: content.next,
             recovery,
             interrupted: None,
-            _lock: lock,
+            claim,
         })
     }
 
-    /// Says whether [`Dataset::create`] or [`Dataset::resume`] would do, without touching anything.
+    /// Says whether [`Dataset::create`] or [`Dataset::resume`] would do, and leaves everything as it was.
     pub fn check(root: &Path, spec: &DatasetSpec, resume: bool) -> Result<Outlook> {
         spec.validate()?;
+        refuse_file(root)?;
         let mut outlook = Outlook::default();
         for (dir, marker) in commit::find(root)? {
             match marker {
@@ -114,26 +114,9 @@ impl Dataset {
             _ if resume => {}
             _ => refuse_content(root)?,
         }
-        if root.join(layout::LOCK).exists() {
-            lock(root)?;
-        }
-        let existing = root.ancestors().find(|path| path.exists() && !path.as_os_str().is_empty());
-        let existing = existing.unwrap_or(Path::new("."));
-        rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK)
-            .map_err(|e| DatasetError::io("write in the folder", existing)(e.into()))?;
+        // Only trying tells whether there can be one.
+        drop(Claim::new(root)?);
         Ok(outlook)
-    }
-}
-
-/// Takes the lock that a crash releases by itself.
-fn lock(root: &Path) -> Result<File> {
-    let path = root.join(layout::LOCK);
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
-    let file = options.open(&path).map_err(DatasetError::io("open", &path))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(DatasetError::Locked { root: root.to_owned() }),
-        Err(e) => Err(DatasetError::io("lock", &path)(e.into())),
     }
 }
 

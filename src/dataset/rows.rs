@@ -5,8 +5,8 @@ use super::spec::DatasetSpec;
 use super::table::Columns;
 use crate::clock::Stamp;
 use crate::frame::DropReason;
-use arrow_array::{BooleanArray, FixedSizeListArray, Float32Array, Int64Array, StringArray};
-use arrow_buffer::NullBuffer;
+use arrow_array::{BooleanArray, Float32Array, Int64Array, ListArray, StringArray};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -110,20 +110,19 @@ pub fn sidecar(spec: &DatasetSpec, rows: &[Row], substituted: &[Substituted]) ->
         columns.push("arm/reused", arms().map(|arm| Some(arm?.reused)).collect::<BooleanArray>());
         let n = spec.action_names.len();
         let sent: Vec<bool> = arms().map(|arm| arm.is_some_and(|arm| n > 0 && arm.goal_sent.len() == n)).collect();
-        let none = vec![0.0; n];
-        let values = arms().zip(&sent).flat_map(|(arm, &sent)| match arm {
-            Some(arm) if sent => arm.goal_sent.iter(),
-            _ => none.iter(),
-        });
+        let goals = arms().zip(&sent).filter_map(|(arm, &sent)| arm.filter(|_| sent));
+        let values = goals.flat_map(|arm| arm.goal_sent.iter());
         let values = Arc::new(values.copied().collect::<Float32Array>());
         let element = Arc::new(Field::new("element", DataType::Float32, true));
         if n > 0 {
-            let goals = FixedSizeListArray::try_new(element, n as i32, values, Some(NullBuffer::from(sent)))
+            // Not a fixed-size list: pyarrow 24 cannot read one that has nulls.
+            let offsets = OffsetBuffer::from_lengths(sent.iter().map(|&sent| if sent { n } else { 0 }));
+            let goals = ListArray::try_new(element, offsets, values, Some(NullBuffer::from(sent)))
                 .map_err(DatasetError::encode("column arm/goal_sent"))?;
             columns.push("arm/goal_sent", goals);
         }
     }
-    columns.to_parquet("recorder's table of rows", None)
+    columns.into_parquet("recorder's table of rows", None)
 }
 
 fn push_stamps(columns: &mut Columns, prefix: &str, stamps: impl Iterator<Item = Option<Stamp>> + Clone) {

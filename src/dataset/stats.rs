@@ -283,6 +283,28 @@ mod tests {
         assert_eq!(FeatureStats::from_json(&json!({ "count": [2] })).unwrap_err(), "no `min`");
     }
 
+    /// The expected values are LeRobot 0.6.1's for the same pixels, whose single precision is good for four digits.
+    #[test]
+    fn pixels_have_lerobots_statistics() {
+        let mut pixels = PixelHistogram { pictures: 1, ..Default::default() };
+        pixels.counts.iter_mut().for_each(|channel| (20..200).for_each(|v| channel[v] = 100 + v as u64));
+        let stats = FeatureStats::of_pixels(&pixels).unwrap();
+        let expected = [
+            0.078431375,
+            0.78039217,
+            0.4799507,
+            0.19736767,
+            0.0901000130068224,
+            0.18824933521571965,
+            0.5019261607198646,
+            0.7332389454686219,
+            0.7765647676942035,
+        ];
+        for (found, expected) in stats.columns().into_iter().flatten().zip(expected) {
+            assert!((found[2] - expected).abs() < 1e-4, "{found:?} {expected}");
+        }
+    }
+
     #[test]
     fn merging_equals_computing_over_all_rows() {
         let rows: Vec<f64> = (0..100).map(|k| f64::from(k * k % 37)).collect();

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Columns {
     }
 
     /// The parquet file: one row group, Snappy, with at most one entry of key-value metadata.
-    pub fn to_parquet(self, what: &str, metadata: Option<(&str, String)>) -> Result<Vec<u8>> {
+    pub fn into_parquet(self, what: &str, metadata: Option<(&str, String)>) -> Result<Vec<u8>> {
         // In the file's own metadata and in the Arrow schema's: pyarrow reads the latter where there is one. More than
         // one entry would be written in a random order.
         let in_schema: HashMap<_, _> = metadata.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
@@ -58,6 +58,9 @@ impl Columns {
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(None)
             .set_offset_index_disabled(true)
+            // A dictionary for a single row is larger than the row.
+            .set_dictionary_enabled(batch.num_rows() > 1)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_key_value_metadata(Some(in_file))
             .build();
         let mut bytes = Vec::new();
@@ -133,7 +136,7 @@ pub fn data(features: &[(String, Source)], rows: &[Row], place: &Place) -> Resul
         described.insert(key.clone(), feature);
     }
     let huggingface = json!({"info": {"features": Value::Object(described)}}).to_string();
-    columns.to_parquet("data table", Some(("huggingface", huggingface)))
+    columns.into_parquet("data table", Some(("huggingface", huggingface)))
 }
 
 /// What LeRobot must know of one episode.
@@ -190,7 +193,7 @@ pub fn episode(e: &EpisodeEntry) -> Result<Vec<u8>> {
         }
     }
     place(&mut columns, "meta/episodes", e.entry);
-    columns.to_parquet("episode table", None)
+    columns.into_parquet("episode table", None)
 }
 
 /// Cuts an array into `rows` lists of equal length.

@@ -28,7 +28,7 @@ pub fn to_parquet(tasks: &[String]) -> Result<Vec<u8>, DatasetError> {
         "creator": {"library": "recorder", "version": env!("CARGO_PKG_VERSION")},
         "pandas_version": "2.3.3"
     });
-    columns.to_parquet("tasks.parquet", Some(("pandas", pandas.to_string())))
+    columns.into_parquet("tasks.parquet", Some(("pandas", pandas.to_string())))
 }
 
 /// Reads the file, `path` being for messages.

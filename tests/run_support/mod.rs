@@ -109,7 +109,8 @@ pub struct Rows(RecordBatch);
 
 impl Rows {
     pub fn read(root: &Path, episode: usize) -> Rows {
-        let file = std::fs::File::open(root.join(format!("recorder/rows/chunk-000/file-{episode:03}.parquet"))).unwrap();
+        let file =
+            std::fs::File::open(root.join(format!("recorder/rows/chunk-000/file-{episode:03}.parquet"))).unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(1 << 20).build().unwrap();
         Rows(reader.map(Result::unwrap).next().unwrap())
     }

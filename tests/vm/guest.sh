@@ -21,6 +21,14 @@ for device in "${devices[@]}"; do
   [ -e "$device" ] || { echo "guest: $device did not appear in 30 s" >&2; exit 1; }
 done
 udevadm settle
+
+# The kernel's own list of the frames that it handed over, with its time stamps.
+trace=/sys/kernel/debug/tracing
+echo 1 >$trace/events/v4l2/v4l2_dqbuf/enable
+for camera in front wrist; do
+  echo "$camera $(stat -L -c %Lr /dev/v4l/by-id/usb-fakeusb_USB_Camera_$camera-video-index0)"
+done >minors.txt
+
 coproc servos { exec python3 servo_sim.py calibration servos.txt /tmp/follower /tmp/leader 2>servos.log; }
 read -r ready <&"${servos[0]}" || { cat servos.log >&2; exit 1; }
 echo "guest: the servos are $ready"
@@ -43,6 +51,7 @@ echo "guest: recording with codec = h264"
 
 kill -0 "$servos_PID" || { cat servos.log >&2; exit 1; }
 kill "$servos_PID"
+sed -n 's/.*v4l2_dqbuf: minor = \([0-9]*\),.* timestamp = \([0-9]*\),.*/\1 \2/p' $trace/trace >frames.txt
 echo stat >/tmp/control
 echo quit >/tmp/control
 wait $fakeusb

@@ -1,0 +1,219 @@
+//! The program on a terminal: what it draws there, what keys do, and that the terminal is as before when it ends.
+
+mod dataset_support;
+mod program;
+
+use program::{Lab, PATIENCE};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::os::fd::OwnedFd;
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use vt100::{Color, Parser, Screen};
+
+/// Room for a whole test: what was said stays on the screen.
+const ROWS: u16 = 40;
+
+/// The recorder on a terminal of its own, and what a person would see there.
+struct Terminal {
+    child: Child,
+    /// The side of the person.
+    keyboard: Option<File>,
+    /// The side of the program; open as long as the test looks at its settings.
+    line: File,
+    seen: Arc<(Mutex<Parser>, Condvar)>,
+    closed: Arc<AtomicBool>,
+}
+
+fn nonzero(n: u16) -> NonZero<u16> {
+    NonZero::new(n).unwrap()
+}
+
+fn winsize(rows: u16, columns: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+impl Terminal {
+    fn start(lab: &Lab, columns: u16, overrides: &[&str]) -> Terminal {
+        let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        tcsetwinsize(&master, winsize(ROWS, columns)).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let open = || {
+            use std::os::unix::fs::OpenOptionsExt;
+            let flags = rustix::fs::OFlags::NOCTTY.bits() as i32;
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(&name).unwrap()
+        };
+        // As a terminal's window does it: a session of its own, so that closing the window is a signal.
+        let mut command = lab.command("setsid");
+        command.args(["--ctty", env!("CARGO_BIN_EXE_recorder"), "--config", "lab.toml"]).args(overrides);
+        let child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
+        let keyboard = File::from(master);
+        let seen = Arc::new((Mutex::new(Parser::new(nonzero(ROWS), nonzero(columns), 0)), Condvar::new()));
+        let closed = Arc::new(AtomicBool::new(false));
+        let (mut output, shared, stop) = (keyboard.try_clone().unwrap(), seen.clone(), closed.clone());
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut bytes)
+                && !stop.load(Ordering::Relaxed)
+            {
+                shared.0.lock().unwrap().process(&bytes[..length]);
+                shared.1.notify_all();
+            }
+        });
+        Terminal { child, keyboard: Some(keyboard), line: open(), seen, closed }
+    }
+
+    /// Waits until the screen is as wanted; what it shows then.
+    #[track_caller]
+    fn wait_until(&self, what: &str, wanted: impl Fn(&Screen) -> bool) -> String {
+        let parser = self.seen.0.lock().unwrap();
+        let unwanted = |parser: &mut Parser| !wanted(parser.screen());
+        let (parser, wait) = self.seen.1.wait_timeout_while(parser, PATIENCE, unwanted).unwrap();
+        assert!(!wait.timed_out(), "never came: {what}\n{}", parser.screen().contents());
+        parser.screen().contents()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) -> String {
+        self.wait_until(text, |screen| screen.contents().contains(text))
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn resize(&self, rows: u16, columns: u16) {
+        self.seen.0.lock().unwrap().screen_mut().set_size(nonzero(rows), nonzero(columns));
+        tcsetwinsize(&self.line, winsize(rows, columns)).unwrap();
+    }
+
+    /// Closes the window: the kernel tells the program by SIGHUP once nobody reads any more.
+    fn close(&mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.keyboard = None;
+    }
+
+    /// Takes keys as they come, without showing them.
+    fn is_raw(&self) -> bool {
+        !tcgetattr(&self.line).unwrap().local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
+    }
+
+    /// Waits for the end: the exit code. The terminal must be as it was.
+    #[track_caller]
+    fn end(&mut self, last_words: &str) -> Option<i32> {
+        let text = self.wait_for(last_words);
+        let code = self.child.wait().unwrap().code();
+        assert!(!self.is_raw(), "the terminal stayed in raw mode");
+        self.wait_until("the cursor", |screen| !screen.hide_cursor());
+        assert!(!text.contains("record again"), "the live block stayed:\n{text}");
+        code
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const SLOW: [&str; 3] = ["--dataset.episode_time_s=1000", "--dataset.reset_time_s=1000", "--dataset.num_episodes=4"];
+
+#[test]
+fn keys_end_discard_and_save_takes() {
+    let lab = Lab::new();
+    let mut terminal = Terminal::start(&lab, 100, &SLOW);
+    let text = terminal.wait_for("● RECORDING  episode 1 of 4   data/set");
+    assert!(terminal.is_raw());
+    for part in ["00:00 / 16:40", "camera    frames/s", "front ", "saved 0", "→ or n: next", "INFO encoder: openh264"]
+    {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+    terminal.wait_until("a red dot", |screen| {
+        let cell = |(row, column)| screen.cell(row, column);
+        let mut cells = (0..ROWS).flat_map(|row| (0..100).map(move |column| (row, column))).filter_map(cell);
+        cells.any(|cell| cell.contents() == "●" && cell.fgcolor() == Color::Idx(1))
+    });
+    terminal.press("n");
+    terminal.wait_for("reset      episode 2 of 4 is next");
+    terminal.wait_for("saved 1");
+    // The arrow to the right: the reset is over.
+    terminal.press("\x1b[C");
+    terminal.wait_for("● RECORDING  episode 2 of 4");
+    terminal.press("r");
+    terminal.wait_for("discarded 1");
+    terminal.press("n");
+    terminal.wait_for("● RECORDING  episode 2 of 4");
+    // The arrow to the left.
+    terminal.press("\x1b[D");
+    terminal.wait_for("discarded 2");
+    terminal.press("n");
+    terminal.wait_for("● RECORDING  episode 2 of 4");
+    terminal.press("q");
+    assert_eq!(terminal.end("data/set: 2 episodes saved, 2 discarded, 0 failed"), Some(0));
+    let checked = dataset_support::check(&lab.root());
+    assert!(checked.ends_with(" 2 episodes, 0 bad"), "{checked}");
+}
+
+#[test]
+fn ctrl_c_and_escape_save_the_take() {
+    for (key, code) in [("\x03", 130), ("\x1b", 0)] {
+        let lab = Lab::new();
+        let mut terminal = Terminal::start(&lab, 100, &SLOW);
+        terminal.wait_for("● RECORDING");
+        terminal.press(key);
+        assert_eq!(terminal.end("data/set: 1 episodes saved"), Some(code));
+        let checked = dataset_support::check(&lab.root());
+        assert!(checked.ends_with(" 1 episodes, 0 bad"), "{checked}");
+    }
+}
+
+/// Closing the window leaves nobody to read what is said.
+#[test]
+fn closing_the_window_saves_the_take() {
+    let lab = Lab::new();
+    let mut terminal = Terminal::start(&lab, 100, &SLOW);
+    terminal.wait_for("● RECORDING");
+    terminal.close();
+    assert_eq!(terminal.child.wait().unwrap().code(), Some(129));
+    let checked = dataset_support::check(&lab.root());
+    assert!(checked.ends_with(" 1 episodes, 0 bad"), "{checked}");
+}
+
+#[test]
+fn the_block_follows_the_size_of_the_window() {
+    let lab = Lab::new();
+    let mut terminal = Terminal::start(&lab, 100, &[&SLOW[..], &["--robot.cameras.top.type=synthetic"]].concat());
+    terminal.wait_for("● RECORDING");
+    let once = |text: &str, part: &str| text.matches(part).count() == 1;
+    for (rows, columns) in [(ROWS, 30), (12, 30), (6, 22), (30, 120)] {
+        terminal.resize(rows, columns);
+        // The bar tells when the block is drawn in its new size.
+        let bar = usize::from(columns - 1).saturating_sub(17).min(48);
+        let fits = |screen: &Screen| {
+            let lines: Vec<String> = screen.rows(0, columns).collect();
+            let cells = |line: &String| line.chars().filter(|c| "█░".contains(*c)).count();
+            let found: Vec<usize> = lines.iter().map(cells).filter(|cells| *cells > 0).collect();
+            found == [bar] && once(&screen.contents(), "● RECORDING")
+        };
+        terminal.wait_until(&format!("one block for {columns}x{rows}"), fits);
+    }
+    let text = terminal.wait_for("Esc or q: save and stop");
+    assert!(once(&text, "frames/s") && once(&text, "  top ") && once(&text, "  front "), "{text}");
+    terminal.press("q");
+    assert_eq!(terminal.end("data/set: 1 episodes saved"), Some(0));
+}
+
+#[test]
+fn without_a_person_there_are_lines() {
+    let lab = Lab::new();
+    let ended = lab.record(&["--dataset.num_episodes=1"]);
+    assert!(ended.code == Some(0) && ended.text.contains("recording episode 1 of 1"), "{}", ended.text);
+    assert!(!ended.text.contains('\x1b'), "{:?}", ended.text);
+}

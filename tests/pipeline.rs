@@ -199,6 +199,16 @@ async fn cameras_alone_and_an_arm_alone_record_too() {
     assert_eq!(summaries(&arm)[0].length, 30);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn simulated_time_stops_when_all_is_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let status = record(&config(SMALL, &dir.path().join("set"), &[]), simulated(), backend::software()).await;
+    // Within a period a frame shows that the last row is complete. Cameras and ticks that went on would take minutes of
+    // their time, and the CPU, while the last take is encoded.
+    let period_s = tick_ns(1, 30) as f64 / 1e9;
+    assert!(status.last_save_s.is_some_and(|seconds| seconds <= period_s), "{:?}", status.last_save_s);
+}
+
 /// Invariant 7, as the account's rule: whatever happens to a frame, it is counted once.
 #[test]
 fn the_account_balances() {

@@ -105,6 +105,10 @@ pub fn run(dir: &Path, root: &Path, config: &str) -> Result<Report> {
             report.episodes.push(serde_json::from_slice(&fs::read(file?.path())?)?);
         }
     }
+    if report.saves_ms.len() != report.episodes.len() {
+        let (saves, episodes) = (report.saves_ms.len(), report.episodes.len());
+        return Err(format!("the log tells of {saves} saves, the data set has {episodes}:\n{}", log.join("\n")).into());
+    }
     fs::remove_dir_all(root)?;
     Ok(report)
 }

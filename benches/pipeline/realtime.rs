@@ -89,7 +89,7 @@ pub fn cameras(dir: &Path) -> Result<()> {
 
 /// The same without encoding.
 pub fn copy(dir: &Path) -> Result<()> {
-    sustained(dir, "copy", &[5, 10, 15, 20, 25, 30], 20)
+    sustained(dir, "copy", &[10, 20, 30, 40], 20)
 }
 
 fn sustained(dir: &Path, codec: &'static str, counts: &[usize], bar: usize) -> Result<()> {

@@ -24,7 +24,7 @@ find_python() {
     PATH=$dir/uv/bin:$PATH
   fi
   export UV_PYTHON_INSTALL_DIR=$dir/python
-  uv python install -q 3.12 >&2 && uv python find --managed-python 3.12
+  uv python install 3.12 >&2 && uv python find --managed-python 3.12
 }
 
 mkdir -p "$dir"

@@ -18,7 +18,7 @@ use crate::metrics;
 use crate::status::SharedStatus;
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,23 @@ pub enum WriterMessage {
     EncodingFailed { take: TakeId, reason: String },
     /// From its own timer: make durable what has come, and look at the disk.
     Sync,
+}
+
+impl WriterMessage {
+    /// The take that it is about.
+    fn take(&self) -> Option<TakeId> {
+        Some(match self {
+            WriterMessage::Begin { take }
+            | WriterMessage::Row { take, .. }
+            | WriterMessage::Discard { take }
+            | WriterMessage::EncodingFailed { take, .. } => *take,
+            WriterMessage::End { report } => report.take,
+            WriterMessage::Fragment { stream, .. }
+            | WriterMessage::VideoEncoded { stream }
+            | WriterMessage::EncoderReplaced { stream, .. } => stream.take,
+            WriterMessage::Sync => return None,
+        })
+    }
 }
 
 /// Why a take cannot be saved.
@@ -90,7 +107,10 @@ struct Take {
     writer: EpisodeWriter,
     report: Option<TakeReport>,
     encoded: BTreeSet<usize>,
-    substituted: Vec<(usize, DropReason)>,
+    /// Rows of a camera that repeat a frame.
+    repeated: HashSet<(usize, u64)>,
+    /// Rows of a camera whose frame could not be shown after all.
+    substituted: Vec<(usize, u64, DropReason)>,
     switches: Vec<(usize, EncoderSwitch)>,
 }
 
@@ -129,18 +149,11 @@ impl ThreadLocalActor for Writer {
         message: WriterMessage,
         state: &mut WriterState,
     ) -> Result<(), ActorProcessingErr> {
-        let take = match &message {
-            WriterMessage::Begin { take }
-            | WriterMessage::Row { take, .. }
-            | WriterMessage::Discard { take }
-            | WriterMessage::EncodingFailed { take, .. } => Some(*take),
-            WriterMessage::End { report } => Some(report.take),
-            WriterMessage::Fragment { stream, .. }
-            | WriterMessage::VideoEncoded { stream }
-            | WriterMessage::EncoderReplaced { stream, .. } => Some(stream.take),
-            WriterMessage::Sync => None,
+        let failed = match message.take() {
+            Some(take) => state.handle(message).err().map(|error| (take, error)),
+            None => state.sync().err(),
         };
-        if let (Err(error), Some(take)) = (state.handle(message), take) {
+        if let Some((take, error)) = failed {
             state.fail(take, &error.to_string()).await;
         }
         state.save().await;
@@ -171,11 +184,14 @@ impl WriterState {
                 self.look_at_disk();
                 disk_space::require(self.arguments.dataset.root(), self.arguments.min_free_bytes)?;
                 let writer = self.arguments.dataset.begin(take)?;
-                let (encoded, substituted, switches) = Default::default();
-                self.takes.insert(take, Take { writer, report: None, encoded, substituted, switches });
+                let (encoded, repeated, substituted, switches) = Default::default();
+                self.takes.insert(take, Take { writer, report: None, encoded, repeated, substituted, switches });
             }
             WriterMessage::Row { take, row } => {
                 if let Some(open) = self.takes.get_mut(&take) {
+                    let index = open.writer.rows();
+                    let repeated = row.cameras.iter().enumerate().filter(|(_, frame)| frame.repeated);
+                    open.repeated.extend(repeated.map(|(camera, _)| (camera, index)));
                     open.writer.push_row(*row)?;
                 }
             }
@@ -192,8 +208,8 @@ impl WriterState {
             WriterMessage::Fragment { stream, fragment, newest } => {
                 let Some(open) = self.takes.get_mut(&stream.take) else { return Ok(()) };
                 open.writer.push_fragment(stream.camera, &fragment)?;
-                for (_, reason) in &fragment.substituted {
-                    open.substituted.push((stream.camera, *reason));
+                for (index, reason) in &fragment.substituted {
+                    open.substituted.push((stream.camera, *index, *reason));
                     metrics::dropped(&self.arguments.camera_names[stream.camera], *reason, 1);
                 }
                 if let Some(newest) = newest {
@@ -226,15 +242,16 @@ impl WriterState {
                     return Err(WriterError::Encoding(reason));
                 }
             }
-            WriterMessage::Sync => {
-                self.look_at_disk();
-                let failed = self.takes.iter().find_map(|(take, open)| Some((*take, open.writer.sync().err()?)));
-                if let Some((_, error)) = failed {
-                    return Err(error.into());
-                }
-            }
+            // About all takes: see `sync`.
+            WriterMessage::Sync => {}
         }
         Ok(())
+    }
+
+    /// Makes durable what has come; the first take for which that fails.
+    fn sync(&mut self) -> Result<(), (TakeId, WriterError)> {
+        self.look_at_disk();
+        self.takes.iter().try_for_each(|(take, open)| open.writer.sync().map_err(|error| (*take, error.into())))
     }
 
     /// Saves takes that are whole, oldest first; one that is not whole holds up those after it.
@@ -245,7 +262,11 @@ impl WriterState {
             }
             let Some(open) = self.takes.remove(&take) else { return };
             let Some(report) = open.report else { return };
-            let counters = counters(&self.arguments, &report, &open.substituted, open.switches);
+            // A frame that is shown twice is dropped once.
+            let once =
+                open.substituted.into_iter().filter(|(camera, row, _)| !open.repeated.contains(&(*camera, *row)));
+            let substituted: Vec<_> = once.map(|(camera, _, reason)| (camera, reason)).collect();
+            let counters = counters(&self.arguments, &report, &substituted, open.switches);
             match self.arguments.dataset.commit(open.writer, &self.arguments.task, &counters) {
                 Ok(committed) => {
                     let ended = report.last_tick.woke.mono_ns;

@@ -29,6 +29,11 @@ for camera in front wrist; do
   echo "$camera $(stat -L -c %Lr /dev/v4l/by-id/usb-fakeusb_USB_Camera_$camera-video-index0)"
 done >minors.txt
 
+echo "guest: the tests that need a camera"
+front=/dev/v4l/by-id/usb-fakeusb_USB_Camera_front-video-index0
+export RECORDER_TEST_CAMERA=$front:MJPG:320x240
+./camera_v4l --ignored --exact a_real_camera_delivers_and_refuses
+
 coproc servos { exec python3 servo_sim.py calibration servos.txt /tmp/follower /tmp/leader 2>servos.log; }
 read -r ready <&"${servos[0]}" || { cat servos.log >&2; exit 1; }
 echo "guest: the servos are $ready"
@@ -53,6 +58,7 @@ kill -0 "$servos_PID" || { cat servos.log >&2; exit 1; }
 kill "$servos_PID"
 sed -n 's/.*v4l2_dqbuf: minor = \([0-9]*\),.* timestamp = \([0-9]*\),.*/\1 \2/p' $trace/trace >frames.txt
 echo stat >/tmp/control
+RECORDER_TEST_UNPLUG='echo unplug front >/tmp/control' ./camera_v4l --ignored --exact an_unplugged_camera_is_lost_and_then_absent
 echo quit >/tmp/control
 wait $fakeusb
 grep ^stat fakeusb.log

@@ -15,6 +15,12 @@ box=$(realpath "$target/vm")
 
 # The box is all that the virtual machine surely sees of this machine: it has a /tmp of its own.
 cp "$target/release/recorder" "$box/recorder"
+# The tests of src/camera/v4l.rs that need a camera.
+cargo test --release --locked --no-run --test camera_v4l --message-format=json-render-diagnostics |
+  "$python" -c 'import json, sys
+built = (json.loads(line) for line in sys.stdin)
+print([b["executable"] for b in built if b.get("target", {}).get("name") == "camera_v4l" and b.get("executable")][-1])' |
+  xargs -I{} cp {} "$box/camera_v4l"
 cp -r "$here/calibration" "$here/guest.sh" "$here/record.toml" "$here/servo_sim.py" "$box/"
 cc -O2 -Wall -static -o "$box/fakeusb" "$here/fakeusb.c"
 clip() { # NAME FILTER

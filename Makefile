@@ -1,6 +1,7 @@
 # make demo    installs what is missing, builds, records three episodes from simulated devices
 # make test    formatting, lints, licences, tests, and the recorder on real drivers in a virtual machine
 # make test-lerobot   loads what was recorded with the real LeRobot (downloads about 3 GB once)
+# make fuzz    fuzzes the parsers for a short time (needs a nightly toolchain)
 # make bench   benchmarks
 # make clean   removes what was built; recorded data sets stay
 #
@@ -9,7 +10,7 @@
 SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 .NOTPARALLEL:
-.PHONY: demo build test setup-test lint deny unit vm test-lerobot bench clean
+.PHONY: demo build test setup-test lint deny unit vm test-lerobot fuzz bench clean
 
 demo: build
 	scripts/demo.sh
@@ -38,6 +39,9 @@ vm: build
 
 test-lerobot: setup-test build
 	scripts/test-lerobot.sh
+
+fuzz: setup-test
+	scripts/fuzz.sh
 
 bench: build
 	cargo bench --locked

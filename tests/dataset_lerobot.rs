@@ -125,7 +125,8 @@ assert rows[1]["tick/mono_ns"] == 1033333333 and rows[1]["tick/utc_ns"] == 17000
 assert rows[1][key + "/captured_mono_ns"] == 1033333333 - 10000000 and rows[1][key + "/sequence"] == 1
 assert [r[key + "/substituted"] for r in rows] == [None] * 4 + ["corrupt"] + [None] * 5
 assert rows[0]["arm/goal_sent"] is None and len(rows[1]["arm/goal_sent"]) == 6
-assert [r["arm/reused"] for r in rows].index(True) == 3 and rows[6][key + "/late"]
+assert [r["arm/state_reused"] for r in rows].index(True) == 3 and [r["arm/action_reused"] for r in rows].index(True) == 5
+assert rows[1]["tick/late_ns"] == 1000 and rows[6][key + "/late"]
 "#;
     let path = root.path().join("recorder/rows/chunk-000/file-000.parquet");
     let (ok, output) = run(Command::new(dataset_support::python()).args(["-c", script]).arg(path));

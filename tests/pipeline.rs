@@ -106,7 +106,9 @@ async fn every_row_holds_the_newest_frame_of_its_tick() {
         assert!(dropped("wrist").is_empty(), "{:?}", dropped("wrist"));
         assert!(dropped("side").is_empty(), "{:?}", dropped("side"));
         assert_eq!(summary.cameras["side"].counters.repeated, 0);
-        assert_eq!(rows.flags("arm/reused").iter().filter(|f| **f).count(), 0);
+        for flag in ["arm/state_reused", "arm/action_reused"] {
+            assert_eq!(rows.flags(flag).iter().filter(|f| **f).count(), 0, "{flag}");
+        }
     }
 }
 

@@ -34,8 +34,10 @@ pub struct Sample {
     pub action: Vec<f32>,
     /// The goal really sent, after limits; empty when none was.
     pub goal_sent: Vec<f32>,
-    /// Something of it is the last value, because an arm did not answer in time.
-    pub reused: bool,
+    /// The state is the last one: the follower did not answer in time.
+    pub state_reused: bool,
+    /// The action is the last one: the leader did not answer in time.
+    pub action_reused: bool,
     /// Kinds of the failed talks of this tick.
     pub errors: Vec<&'static str>,
 }
@@ -268,9 +270,9 @@ fn follow_until_stopped(
         let start = Instant::now();
         let deadline = deadline(arguments);
         let mut errors: Vec<&'static str> = state.update(robot.observe(deadline))?.into_iter().collect();
-        let mut reused = !errors.is_empty();
+        let state_reused = !errors.is_empty();
         let sampled = arguments.clock.now();
-        let mut goal_sent = Vec::new();
+        let (mut goal_sent, mut action_reused) = (Vec::new(), false);
         match next_action(actions, tick.number, deadline) {
             Some(Ok(values)) => {
                 match robot.send(&values, deadline) {
@@ -282,7 +284,7 @@ fn follow_until_stopped(
             }
             // Without a word from the leader the follower holds its goal, and the row says so.
             silent => {
-                reused = true;
+                action_reused = true;
                 errors.extend(silent.and_then(Result::err));
             }
         }
@@ -291,7 +293,8 @@ fn follow_until_stopped(
         // Before the leader's first word there is no action, and no row can be made.
         if let Some(action) = &action {
             let (state, action) = (state.values.clone(), action.clone());
-            let sample = Sample { tick: tick.number, sampled, state, action, goal_sent, reused, errors };
+            let sample =
+                Sample { tick: tick.number, sampled, state, action, goal_sent, state_reused, action_reused, errors };
             let _ = arguments.coordinator.cast(CoordinatorMessage::Sample(sample));
         }
         drop(hold);

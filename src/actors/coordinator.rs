@@ -253,7 +253,8 @@ impl CoordinatorState {
             tracing::info!("recording episode {} of {}", self.episode(), arguments.plan.episodes);
         }
         let Some(report) = self.open.as_mut().filter(|report| report.take == take) else { return };
-        let mut row = Row { tick: tick.woke, ..Default::default() };
+        let late_ns = tick.woke.mono_ns.saturating_sub(tick.due.mono_ns);
+        let mut row = Row { tick: tick.due, late_ns, ..Default::default() };
         let (mut oldest, mut newest) = (u64::MAX, 0);
         for (camera, mut selection) in aligned.selections.into_iter().enumerate() {
             let CoordinatorCamera { name, fps } = &arguments.cameras[camera];
@@ -287,8 +288,10 @@ impl CoordinatorState {
             ::metrics::histogram!(metrics::CAMERA_SKEW).record(newest.saturating_sub(oldest) as f64 / 1e9);
         }
         if let Some(sample) = &self.sample {
-            let reused = sample.reused || sample.tick != tick.number;
-            report.arm_misses += u64::from(reused);
+            // A sample of another tick: this one's never came.
+            let missed = sample.tick != tick.number;
+            let (state_reused, action_reused) = (missed || sample.state_reused, missed || sample.action_reused);
+            report.arm_misses += u64::from(state_reused || action_reused);
             if sample.tick == tick.number {
                 for kind in &sample.errors {
                     *report.arm_errors.entry((*kind).to_string()).or_default() += 1;
@@ -296,8 +299,8 @@ impl CoordinatorState {
             }
             row.state.clone_from(&sample.state);
             row.action.clone_from(&sample.action);
-            let goal_sent = if reused { Vec::new() } else { sample.goal_sent.clone() };
-            row.arm = Some(RowArm { sampled: sample.sampled, reused, goal_sent });
+            let goal_sent = if missed { Vec::new() } else { sample.goal_sent.clone() };
+            row.arm = Some(RowArm { sampled: sample.sampled, state_reused, action_reused, goal_sent });
         }
         report.rows = index + 1;
         report.last_tick = tick;

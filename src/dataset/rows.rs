@@ -14,8 +14,10 @@ use std::sync::Arc;
 /// What was recorded at one tick.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
-    /// When the tick really was.
+    /// The tick's place in the grid: the cameras' frames are the newest captured at or before it.
     pub tick: Stamp,
+    /// How late the tick's thread woke, in nanoseconds: when the arm was asked.
+    pub late_ns: u64,
     /// `observation.state`, in the order of [`DatasetSpec::state_names`].
     pub state: Vec<f32>,
     /// `action`, in the order of [`DatasetSpec::action_names`].
@@ -45,7 +47,9 @@ pub struct RowArm {
     /// When the state was read.
     pub sampled: Stamp,
     /// The state of the row before: the arm did not answer in time.
-    pub reused: bool,
+    pub state_reused: bool,
+    /// The action of the row before: what the arm follows did not answer in time.
+    pub action_reused: bool,
     /// The goal really sent, after limits; empty when none was sent.
     pub goal_sent: Vec<f32>,
 }
@@ -87,11 +91,12 @@ pub type Substituted = HashMap<u64, DropReason>;
 /// The table in `recorder/rows/`: one line for each row of the episode. Times are nanoseconds, `mono` on the kernel's
 /// monotonic clock, `utc` since 1970. Columns: `frame_index`, `tick/*`; for each camera `KEY/captured_*`,
 /// `KEY/arrived_*`, `KEY/sequence`, `KEY/repeated`, `KEY/late`, `KEY/substituted` (the reason, or null); with an arm
-/// `arm/sampled_*`, `arm/reused` and `arm/goal_sent` (null where none was sent).
+/// `arm/sampled_*`, `arm/state_reused`, `arm/action_reused` and `arm/goal_sent` (null where none was sent).
 pub fn sidecar(spec: &DatasetSpec, rows: &[Row], substituted: &[Substituted]) -> Result<Vec<u8>, DatasetError> {
     let mut columns = Columns::default();
     columns.push("frame_index", (0..rows.len() as i64).collect::<Int64Array>());
     push_stamps(&mut columns, "tick/", rows.iter().map(|row| Some(row.tick)));
+    columns.push("tick/late_ns", rows.iter().map(|row| Some(row.late_ns as i64)).collect::<Int64Array>());
     for (i, (camera, substituted)) in spec.cameras.iter().zip(substituted).enumerate() {
         let frames = || rows.iter().map(|row| &row.cameras[i]);
         let flags = |flag: fn(&RowFrame) -> bool| frames().map(|f| Some(flag(f))).collect::<BooleanArray>();
@@ -107,7 +112,8 @@ pub fn sidecar(spec: &DatasetSpec, rows: &[Row], substituted: &[Substituted]) ->
     if rows.iter().any(|row| row.arm.is_some()) {
         let arms = || rows.iter().map(|row| row.arm.as_ref());
         push_stamps(&mut columns, "arm/sampled_", arms().map(|arm| Some(arm?.sampled)));
-        columns.push("arm/reused", arms().map(|arm| Some(arm?.reused)).collect::<BooleanArray>());
+        columns.push("arm/state_reused", arms().map(|arm| Some(arm?.state_reused)).collect::<BooleanArray>());
+        columns.push("arm/action_reused", arms().map(|arm| Some(arm?.action_reused)).collect::<BooleanArray>());
         let n = spec.action_names.len();
         let sent: Vec<bool> = arms().map(|arm| arm.is_some_and(|arm| n > 0 && arm.goal_sent.len() == n)).collect();
         let goals = arms().zip(&sent).filter_map(|(arm, &sent)| arm.filter(|_| sent));

@@ -2,7 +2,6 @@
 
 use super::rows::Row;
 use super::spec::DatasetSpec;
-use crate::clock::tick_ns;
 use crate::frame::DropReason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,7 +60,7 @@ pub struct EpisodeSummary {
     pub fps: u32,
     /// Rows a second as they really came.
     pub achieved_fps: f64,
-    /// How far a tick was from its place in the grid that starts at the first tick.
+    /// How late ticks woke, against their places in the grid.
     pub tick_jitter_ns: Spread,
     /// By camera name.
     pub cameras: BTreeMap<String, CameraSummary>,
@@ -106,9 +105,8 @@ pub fn summarise(
     (episode_index, take, task): (u64, u64, &str),
 ) -> EpisodeSummary {
     let start = rows.first().map(|row| row.tick).unwrap_or_default();
-    let end = rows.last().map(|row| row.tick).unwrap_or_default();
-    let elapsed_s = end.mono_ns.saturating_sub(start.mono_ns) as f64 / 1e9;
-    let grid = |k: u64| start.mono_ns + tick_ns(k, spec.fps);
+    let woke = |row: Option<&Row>| row.map_or(0, |row| row.tick.mono_ns + row.late_ns);
+    let elapsed_s = woke(rows.last()).saturating_sub(woke(rows.first())) as f64 / 1e9;
     let cameras = spec.cameras.iter().enumerate().map(|(i, camera)| {
         let captures: Vec<u64> =
             rows.iter().map(|row| row.cameras[i]).filter(|f| !f.repeated).map(|f| f.captured.mono_ns).collect();
@@ -132,7 +130,7 @@ pub fn summarise(
         length: rows.len() as u64,
         fps: spec.fps,
         achieved_fps: if elapsed_s > 0.0 { (rows.len() - 1) as f64 / elapsed_s } else { 0.0 },
-        tick_jitter_ns: Spread::of((0..).zip(rows).map(|(k, row)| row.tick.mono_ns.abs_diff(grid(k)))),
+        tick_jitter_ns: Spread::of(rows.iter().map(|row| row.late_ns)),
         cameras: cameras.collect(),
         arm_errors: counters.arm_errors.clone(),
     }
@@ -184,11 +182,14 @@ mod tests {
             cameras: vec![camera("front"), camera("wrist")],
         };
         let frame = |ns, repeated| RowFrame { captured: at(ns), repeated, ..Default::default() };
-        let row = |tick, front, wrist| Row { tick: at(tick), cameras: vec![front, wrist], ..Default::default() };
+        let row = |tick, late_ns, front, wrist| {
+            let cameras = vec![front, wrist];
+            Row { tick: at(tick), late_ns, cameras, ..Default::default() }
+        };
         let rows = [
-            row(1_000_000_000, frame(990_000_000, false), frame(980_000_000, false)),
-            row(1_100_000_007, frame(990_000_000, true), frame(1_080_000_000, false)),
-            row(1_200_000_000, frame(1_190_000_000, false), frame(1_190_000_000, false)),
+            row(1_000_000_000, 0, frame(990_000_000, false), frame(980_000_000, false)),
+            row(1_100_000_000, 7, frame(990_000_000, true), frame(1_080_000_000, false)),
+            row(1_200_000_000, 0, frame(1_190_000_000, false), frame(1_190_000_000, false)),
         ];
         let summary = summarise(&spec, &rows, &EpisodeCounters::default(), (4, 9, "pick"));
         assert_eq!((summary.length, summary.start_utc_ns, summary.achieved_fps), (3, 6_000_000_000, 10.0));

@@ -182,12 +182,14 @@ pub fn row(spec: &DatasetSpec, k: usize) -> Row {
     let n = spec.action_names.len();
     Row {
         tick: at(tick),
+        late_ns: 1000,
         state: (0..spec.state_names.len()).map(value).collect(),
         action: (0..n).map(|i| value(i) + 0.5).collect(),
         cameras: (0..spec.cameras.len()).map(frame).collect(),
         arm: (n > 0).then(|| RowArm {
             sampled: at(tick - 300_000),
-            reused: k == 3,
+            state_reused: k == 3,
+            action_reused: k == 5,
             goal_sent: if k == 0 { vec![] } else { (0..n).map(|i| value(i) + 0.25).collect() },
         }),
     }

@@ -22,8 +22,6 @@ import pyarrow.parquet as pq
 MOTORS = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]
 CAMERAS = {"front": 30, "wrist": 20}  # name: frames a second
 FPS = 30  # rows a second
-# Rows tell when their tick was noticed, a little after it was due. The least of these delays stays unknown: this much.
-GRID_SLACK_NS = 2_000_000
 # Pictures that a camera holds for a computer that is slow to take them, as fakeusb does.
 CAMERA_DEPTH = 3
 COMMENT = re.compile(rb"\xff\xfe..fakeusb (\w+) seq=(\d+) mono_ns=(\d+)", re.DOTALL)
@@ -89,13 +87,6 @@ def video(root, camera, episode):
     return av.open(str(root / f"videos/observation.images.{camera}/chunk-000/file-{episode:03d}.mp4"))
 
 
-def grid(rows):
-    """When each tick was due: the regular grid that no tick was noticed before."""
-    ticks = rows["tick/mono_ns"]
-    start = min(tick - k * 1_000_000_000 // FPS for k, tick in enumerate(ticks))
-    return [start + k * 1_000_000_000 // FPS for k in range(len(ticks))]
-
-
 def newest_at(stamps, tick_ns):
     """Index of the newest of ascending `stamps` at or before `tick_ns`, -1 where there is none."""
     return bisect_right(stamps, tick_ns) - 1
@@ -158,13 +149,13 @@ def grey(frame):
 def check_newest(faults, where, rows, key, handed_over):
     """Every row holds the newest frame that was captured at or before its tick, by the kernel's own stamps."""
     captured, repeated = rows[f"{key}/captured_mono_ns"], rows[f"{key}/repeated"]
-    for row, (tick, at) in enumerate(zip(grid(rows), captured)):
+    for row, (tick, at) in enumerate(zip(rows["tick/mono_ns"], captured)):
         newest = newest_at(handed_over, at)
         known = newest >= 0 and handed_over[newest] == at
         faults.expect(known, where, "row", row, "the kernel handed over no frame of", at)
         faults.expect(at <= tick, where, "row", row, "shows a frame captured", at - tick, "ns after its tick")
         if newest + 1 < len(handed_over):
-            gap = tick - GRID_SLACK_NS - handed_over[newest + 1]
+            gap = tick - handed_over[newest + 1]
             faults.expect(gap < 0, where, "row", row, "leaves out a frame captured", gap, "ns before its tick")
         again = row > 0 and at == captured[row - 1]
         faults.expect(repeated[row] == again, where, "row", row, "repeated is", repeated[row])
@@ -172,12 +163,12 @@ def check_newest(faults, where, rows, key, handed_over):
 
 def check_arm(faults, where, data, rows, calibrations, exchanged):
     """State and action of every row are an answer of the servos: one of this tick, or else the row is marked."""
-    for column, arm in (("observation.state", "follower"), ("action", "leader")):
+    for column, arm, flag in (("observation.state", "follower", "state_reused"), ("action", "leader", "action_reused")):
         times, answers = zip(*((at, normalise(calibrations[arm], raw)) for at, raw in exchanged[arm, "read"]))
         for row, (value, tick, sampled, reused) in enumerate(
-            zip(data[column], grid(rows), rows["arm/sampled_mono_ns"], rows["arm/reused"])
+            zip(data[column], rows["tick/mono_ns"], rows["arm/sampled_mono_ns"], rows[f"arm/{flag}"])
         ):
-            first = 0 if reused else newest_at(times, tick - GRID_SLACK_NS) + 1
+            first = 0 if reused else newest_at(times, tick) + 1
             last = newest_at(times, sampled + 1e9 / FPS)
             same = any((answer == np.array(value, dtype=np.float32)).all() for answer in answers[first : last + 1])
             faults.expect(same, where, "row", row, column, "is not what the servos answered")
@@ -197,7 +188,7 @@ def check_data_set(faults, box, name, episodes):
         data, rows = table(root, "data", episode), table(root, "recorder/rows", episode)
         length = len(data["index"])
         total += length
-        reused += sum(rows["arm/reused"])
+        reused += sum(map(max, rows["arm/state_reused"], rows["arm/action_reused"]))
         where = f"{name} episode {episode}"
         faults.expect(data["frame_index"] == list(range(length)), where, "frame_index is not 0, 1, 2 ...")
         faults.expect(len(rows["tick/mono_ns"]) == length, where, "has", length, "rows, the recorder's table others")

@@ -62,7 +62,6 @@ fn the_charts_means_are_those_of_its_jpeg() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pyav_gives_the_jpegs_colours_for_h264_and_copy() {
-    let python = std::env::var("RECORDER_PYTHON").unwrap_or_else(|_| "python3".into());
     for name in ["422", "420"] {
         let chart = data(&format!("chart-{name}.jpg")).display().to_string();
         for (codec, range) in [("h264", "limited"), ("h264", "full"), ("copy", "limited")] {
@@ -90,7 +89,7 @@ async fn pyav_gives_the_jpegs_colours_for_h264_and_copy() {
             record(&config(text, &root, &overrides), simulated(), backend::software()).await;
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/check_colour.py");
             let patches = data(&format!("chart-{name}.json"));
-            let output = Command::new(&python).arg(script).arg(&root).arg(patches).output().unwrap();
+            let output = Command::new(python()).arg(script).arg(&root).arg(patches).output().unwrap();
             let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{codec} {range} {name}: {text}");
         }

@@ -15,8 +15,7 @@ fn recorder(root: &Path, config: &str, overrides: &[String]) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let python = std::env::var("RECORDER_PYTHON").unwrap_or_else(|_| "python3".into());
-    check(root, &python);
+    check(root);
 }
 
 /// Real time: the rows are there whatever the machine does; what it could not do in time is flagged and counted.

@@ -10,10 +10,6 @@ use run_support::*;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-fn python() -> String {
-    std::env::var("RECORDER_PYTHON").unwrap_or_else(|_| "python3".into())
-}
-
 /// An encoder that fails at its `n`-th frame ever, by an error or by a panic.
 fn failing_at(n: u64, panics: bool) -> OpenEncoder {
     let count = AtomicU64::new(0);
@@ -32,7 +28,7 @@ async fn an_encoder_that_dies_loses_and_doubles_nothing() {
         let overrides = [("dataset.video_encoding_workers", "2"), ("dataset.encoder.gop", "15")];
         let status = record(&config(SMALL, &root, &overrides), simulated(), failing_at(n, panics)).await;
         assert_eq!((status.saved, status.failed), (2, 0), "failing at {n}");
-        check(&root, &python());
+        check(&root);
         let summaries = summaries(&root);
         let switches: usize =
             summaries.iter().flat_map(|s| s.cameras.values()).map(|c| c.counters.encoder_switches.len()).sum();
@@ -65,7 +61,7 @@ async fn an_encoder_that_does_not_open_at_first_is_tried_again() {
     let status = record(&config(SMALL, &root, &[("dataset.video_encoding_workers", "1")]), simulated(), open).await;
     assert_eq!((status.saved, status.failed), (2, 0));
     summaries(&root);
-    check(&root, &python());
+    check(&root);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +79,7 @@ async fn an_encoder_that_fails_for_ever_ends_the_run_by_name_and_keeps_what_is_s
         assert!(matches!(&error, RunError::Failed(reason) if reason.contains("as the test wants it")), "{error}");
         assert_eq!((status.borrow().saved, summaries(&root).len()), (1, 1), "reset {reset}");
         assert!(status.borrow().failed >= 1);
-        check(&root, &python());
+        check(&root);
     }
 }
 
@@ -105,6 +101,17 @@ impl Gate {
     }
 }
 
+/// Encoders that wait at a gate.
+fn gated() -> (Arc<Gate>, OpenEncoder) {
+    let gate = Arc::new(Gate::default());
+    let at_gate = gate.clone();
+    let open = tampered(move |_| {
+        at_gate.pass();
+        Ok(())
+    });
+    (gate, open)
+}
+
 /// Invariant 9: with every encoder stuck, ticks and rows go on, frames go to disk, and nothing is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn stuck_encoders_hold_up_nothing_and_lose_nothing() {
@@ -117,12 +124,7 @@ async fn stuck_encoders_hold_up_nothing_and_lose_nothing() {
         ("dataset.num_episodes", "1"),
         ("dataset.episode_time_s", "900"),
     ];
-    let gate = Arc::new(Gate::default());
-    let at_gate = gate.clone();
-    let open = tampered(move |_| {
-        at_gate.pass();
-        Ok(())
-    });
+    let (gate, open) = gated();
     let (running, status) = start(&config(SMALL, &root, &overrides), real(), open).await;
     // Far beyond what memory may hold (10, a fragment of 15): the rest is on disk, and no frame is dropped.
     let stuck =
@@ -131,7 +133,7 @@ async fn stuck_encoders_hold_up_nothing_and_lose_nothing() {
     running.key(Key::Stop);
     gate.open();
     running.wait().await.unwrap();
-    check(&root, &python());
+    check(&root);
     let summary = &summaries(&root)[0];
     for (name, camera) in &summary.cameras {
         let c = &camera.counters;
@@ -157,18 +159,13 @@ async fn beyond_the_spill_limit_frames_are_dropped_and_counted() {
         ("robot.cameras.front.width", "640"),
         ("robot.cameras.front.height", "480"),
     ];
-    let gate = Arc::new(Gate::default());
-    let at_gate = gate.clone();
-    let open = tampered(move |_| {
-        at_gate.pass();
-        Ok(())
-    });
+    let (gate, open) = gated();
     let (running, status) = start(&config(SMALL, &root, &overrides), real(), open).await;
     until(&status, "the queue is long", |s| s.cameras[0].queue > 100).await;
     running.key(Key::Stop);
     gate.open();
     running.wait().await.unwrap();
-    check(&root, &python());
+    check(&root);
     let summary = &summaries(&root)[0];
     let full: u64 = summary
         .cameras
@@ -217,7 +214,7 @@ async fn a_lost_camera_is_held_marked_and_reopened() {
     until(&status, "the camera is back", |s| s.cameras[1].alive && s.cameras[1].captured > captured + 5).await;
     running.key(Key::Stop);
     running.wait().await.unwrap();
-    check(&root, &python());
+    check(&root);
     let summary = &summaries(&root)[0];
     assert_eq!(summary.cameras["front"].counters.repeated, 0);
     let flagged = Rows::read(&root, 0).flags("observation.images.wrist/repeated").iter().filter(|f| **f).count();

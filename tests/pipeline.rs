@@ -9,10 +9,6 @@ use recorder::episode::Key;
 use recorder::frame::DropReason;
 use run_support::*;
 
-fn python() -> String {
-    std::env::var("RECORDER_PYTHON").unwrap_or_else(|_| "python3".into())
-}
-
 /// A clip of textured pictures as concatenated JPEGs.
 fn clip(path: &std::path::Path, pictures: usize) {
     use turbojpeg::{Image, PixelFormat, Subsamp};
@@ -72,7 +68,7 @@ async fn every_row_holds_the_newest_frame_of_its_tick() {
         ("robot.cameras.side.realtime", "false"),
     ];
     record(&config(SMALL, &root, &overrides), simulated(), backend::software()).await;
-    check(&root, &python());
+    check(&root);
     let summaries = summaries(&root);
     assert_eq!(summaries.len(), 2);
     for (episode, summary) in summaries.iter().enumerate() {
@@ -137,7 +133,7 @@ async fn a_broken_picture_is_dropped_and_counted_and_the_one_before_stands_in() 
         ("dataset.num_episodes", "1"),
     ];
     record(&config(SMALL, &root, &overrides), simulated(), backend::software()).await;
-    check(&root, &python());
+    check(&root);
     let summary = &summaries(&root)[0];
     let rows = Rows::read(&root, 0);
     for camera in ["front", "wrist"] {
@@ -182,7 +178,7 @@ async fn the_operator_can_end_discard_and_stop() {
     running.wait().await.unwrap();
     let last = status.borrow().clone();
     assert_eq!((last.saved, last.discarded, last.failed, last.dataset_episodes), (2, 1, 0, 2));
-    check(&root, &python());
+    check(&root);
     assert_eq!(summaries(&root).iter().map(|s| s.take).collect::<Vec<_>>(), [1, 2]);
     assert!(!root.join(".partial").exists(), "a discarded take leaves nothing behind");
 }
@@ -195,7 +191,7 @@ async fn a_run_goes_on_with_the_data_set_of_the_last() {
     let again = [("dataset.resume", "true"), ("dataset.single_task", "Another task"), ("dataset.num_episodes", "1")];
     let status = record(&config(SMALL, &root, &again), simulated(), backend::software()).await;
     assert_eq!((status.saved, status.dataset_episodes), (1, 3));
-    check(&root, &python());
+    check(&root);
     assert_eq!(summaries(&root).iter().map(|s| s.task.as_str()).collect::<Vec<_>>()[2], "Another task");
 }
 
@@ -205,13 +201,13 @@ async fn cameras_alone_and_an_arm_alone_record_too() {
     let cameras = dir.path().join("cameras");
     let overrides = [("robot.type", "none"), ("teleop.type", "none"), ("dataset.num_episodes", "1")];
     record(&config(SMALL, &cameras, &overrides), simulated(), backend::software()).await;
-    check(&cameras, &python());
+    check(&cameras);
     assert_eq!(summaries(&cameras)[0].length, 45);
 
     let arm = dir.path().join("arm");
     let overrides = [("robot.cameras", "{}"), ("dataset.num_episodes", "1"), ("dataset.episode_time_s", "1")];
     record(&config(SMALL, &arm, &overrides), real(), backend::software()).await;
-    check(&arm, &python());
+    check(&arm);
     assert_eq!(summaries(&arm)[0].length, 30);
 }
 

@@ -78,7 +78,9 @@ pub enum ArmError {
     Goal { motor: Motor, value: f32 },
     #[error("robot.max_relative_target: {0}")]
     MaxRelativeTarget(String),
-    #[error("the simulated servo bus cannot start: {0}")]
+    #[error(
+        "port = \"sim\": the simulated servo bus needs a pseudo terminal, which this system refuses ({0}): mount devpts on /dev/pts, as containers may lack"
+    )]
     Simulator(std::io::Error),
 }
 

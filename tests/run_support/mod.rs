@@ -202,10 +202,15 @@ pub fn burnt_in(root: &Path, camera: &str, episode: usize, width: usize, height:
     pictures.map(|luma| recorder::camera::synthetic::read_counter(luma, width, height)).collect()
 }
 
+/// The interpreter of the tests' virtual environment.
+pub fn python() -> String {
+    std::env::var("RECORDER_PYTHON").unwrap_or_else(|_| "python3".into())
+}
+
 /// Holds a data set against what LeRobot would trip over.
-pub fn check(root: &Path, python: &str) {
+pub fn check(root: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/check_dataset.py");
-    let output = std::process::Command::new(python).arg(script).arg(root).arg("--deep").output().unwrap();
+    let output = std::process::Command::new(python()).arg(script).arg(root).arg("--deep").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
 }

@@ -10,6 +10,7 @@ mod process;
 mod realtime;
 
 use std::path::Path;
+use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// A section: the folder it may use, and its name.
@@ -22,6 +23,9 @@ const SECTIONS: [Section; 5] = [
     ("cameras", realtime::cameras),
     ("copy", realtime::copy),
 ];
+
+/// Cores that other programs may use before that is said.
+const BUSY: f64 = 0.05;
 
 fn main() -> Result<()> {
     // Cargo passes `--bench`.
@@ -36,7 +40,11 @@ fn main() -> Result<()> {
     for (name, section) in SECTIONS {
         if wanted.is_empty() || wanted.iter().any(|wish| wish == name) {
             println!("\n{name}");
+            let (others, start) = (process::others_time()?, Instant::now());
             section(dir.path())?;
+            let others = (process::others_time()?.saturating_sub(others)).as_secs_f64() / start.elapsed().as_secs_f64();
+            let hint = if others > BUSY { ": the figures are not those of an idle machine" } else { "" };
+            note("other programs meanwhile", format!("{others:.2} cores{hint}"));
         }
     }
     Ok(())

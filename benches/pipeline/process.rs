@@ -137,9 +137,30 @@ fn get(address: &str, path: &str) -> Result<String> {
 
 /// User and system time of all children that have ended.
 fn children_time() -> Result<Duration> {
+    own_times().map(|[_, children]| children)
+}
+
+/// Of this process, and of all its children that have ended.
+fn own_times() -> Result<[Duration; 2]> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     // The second field is the program's name in parentheses, and may hold anything.
-    let fields = stat.rsplit_once(')').ok_or("/proc/self/stat")?.1;
-    let ticks: u32 = fields.split_whitespace().skip(13).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
-    Ok(KERNEL_TICK * ticks)
+    let fields = stat.rsplit_once(')').ok_or("/proc/self/stat without a name")?.1;
+    let ticks: Vec<u32> = fields.split_whitespace().skip(11).map_while(|field| field.parse().ok()).take(4).collect();
+    match ticks[..] {
+        [user, system, children_user, children_system] => {
+            Ok([KERNEL_TICK * (user + system), KERNEL_TICK * (children_user + children_system)])
+        }
+        _ => Err("/proc/self/stat without times".into()),
+    }
+}
+
+/// CPU time that all other programs have used since the machine started.
+pub fn others_time() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let ticks: Vec<u32> = stat.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
+    let [user, nice, system, _idle, _waiting, interrupts, soft_interrupts, ..] = ticks[..] else {
+        return Err("/proc/stat without times".into());
+    };
+    let all = KERNEL_TICK * (user + nice + system + interrupts + soft_interrupts);
+    Ok(own_times()?.into_iter().fold(all, Duration::saturating_sub))
 }

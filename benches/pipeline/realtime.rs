@@ -84,7 +84,7 @@ pub fn saves(dir: &Path) -> Result<()> {
 
 /// As many cameras as are recorded whole.
 pub fn cameras(dir: &Path) -> Result<()> {
-    sustained(dir, "h264", &[1, 2, 3, 4, 5, 6, 7], 5)
+    sustained(dir, "h264", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 5)
 }
 
 /// The same without encoding.

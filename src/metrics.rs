@@ -114,8 +114,20 @@ pub fn register_camera(camera: &str, queue_capacity: usize) {
     metrics::gauge!(QUEUE_CAPACITY, "camera" => camera).set(queue_capacity as f64);
 }
 
-/// Makes the counters of takes exist from the start.
+/// Makes the counters of the arms exist from the start.
+pub fn register_arms() {
+    for arm in ["follower", "leader"] {
+        for kind in crate::arm::ArmError::KINDS {
+            metrics::counter!(ARM_ERRORS, "arm" => arm, "kind" => kind).increment(0);
+        }
+    }
+}
+
+/// Makes the counters of takes and parts exist from the start.
 pub fn register_run() {
+    for (actor, reason) in [("camera", "lost"), ("arm", "lost"), ("encoder", "failed")] {
+        metrics::counter!(ACTOR_RESTARTS, "actor" => actor, "reason" => reason).increment(0);
+    }
     for outcome in ["saved", "discarded", "failed"] {
         metrics::counter!(EPISODES, "outcome" => outcome).increment(0);
     }

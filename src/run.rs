@@ -216,6 +216,9 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
     let coordinator_cameras =
         config.robot.cameras.iter().map(|(name, c)| CoordinatorCamera { name: name.clone(), fps: c.fps }).collect();
     let has_arm = arm::robot_type(config.robot.kind).is_some();
+    if has_arm {
+        metrics::register_arms();
+    }
     let (fps, coordinator_clock) = (d.fps, clock.clone());
     let (source_clock, arm_clock, arm_config) = (clock.clone(), clock.clone(), config.clone());
     let (outcome_sender, outcome) = oneshot::channel();

@@ -12,7 +12,7 @@ use super::writer::WriterMessage;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::codec::Fragment;
-use crate::codec::backend::OpenEncoder;
+use crate::codec::backend::{self, OpenEncoder};
 use crate::codec::stream::StreamParams;
 use crate::episode::TakeId;
 use crate::frame::{CameraIndex, DropReason, Frame};
@@ -383,6 +383,9 @@ impl PoolState {
         for id in hit {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.generation += 1;
+            let backend = backend::software_name(stream.params.codec);
+            ::metrics::counter!(metrics::ENCODER_FALLBACKS, "from" => backend, "to" => backend, "reason" => "failed")
+                .increment(1);
             let tail: Vec<(u64, Arc<Frame>)> = stream.tail.iter().cloned().collect();
             let finishing = stream.finishing && stream.spill.is_empty();
             let _ = self.arguments.writer.cast(WriterMessage::EncoderReplaced {

@@ -133,6 +133,18 @@ fn docs_config_md_is_the_schema() {
     }
 }
 
+#[test]
+fn the_examples_and_the_readme_are_valid() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    for name in ["examples/lab.toml", "examples/demo.toml"] {
+        with(&read(name), &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let readme = read("README.md");
+    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    with(block, &[]).unwrap_or_else(|error| panic!("README.md: {error}"));
+}
+
 proptest::proptest! {
     /// Whatever stands in the file, the answer is a configuration or a message.
     #[test]

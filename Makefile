@@ -27,6 +27,7 @@ setup-test:
 lint:
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --quiet
 
 deny:
 	scripts/deny.sh

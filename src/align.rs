@@ -7,7 +7,7 @@
 //! What degrades: a camera that falls silent costs its rows `patience` each, then holds its last frame, flagged as
 //! repeated. A frame that arrives after its tick's row has left serves a later tick if it is still the newest there,
 //! else it is counted as late. Waiting frames are bounded by their memory credits, waiting ticks by
-//! [`MOST_WAITING_TICKS`].
+//! `MOST_WAITING_TICKS`.
 
 use crate::clock::tick_ns;
 use crate::frame::DropReason;

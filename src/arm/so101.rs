@@ -1,6 +1,6 @@
 //! The SO-101 arms: six STS3215 servos on one bus, follower and leader alike.
 //!
-//! [`Arm`] is what both have in common: the handshake, the calibration, the configuration of the servos, torque and
+//! `Arm` is what both have in common: the handshake, the calibration, the configuration of the servos, torque and
 //! positions. The order on the wire is LeRobot's, with these differences, all of them for safety: nothing is written
 //! before torque is off and the EEPROM unlocked; a calibration that is written is read back; the goal is the present
 //! position before torque goes on; torque-off is tried on every motor whatever the others answer.

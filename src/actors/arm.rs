@@ -6,7 +6,7 @@
 use super::coordinator::CoordinatorMessage;
 use super::recorder::RecorderMessage;
 use super::ticker::Tick;
-use super::worker::Worker;
+use super::worker::{Worker, or_panic};
 use crate::arm::{self, ArmError, Robot, Teleop};
 use crate::clock::{Clock, Hold, Stamp, period};
 use crate::config::Config;
@@ -108,12 +108,14 @@ impl Actor for ArmActor {
         let (a, b) = (arguments.clone(), arguments);
         let (me, myself) = (myself.clone(), myself);
         let leader = Worker::spawn("leader", move |stop| {
-            if let Err(error) = lead(&a, stop, &leader_rx, &actions) {
+            let panicked = |words| ArmError::Panicked { arm: "leader", words };
+            if let Err(error) = or_panic(|| lead(&a, stop, &leader_rx, &actions), panicked) {
                 let _ = me.cast(ArmMessage::Ended(error));
             }
         })?;
         let follower = Worker::spawn("follower", move |stop| {
-            if let Err(error) = follow(&b, stop, &follower_rx, &actions_rx) {
+            let panicked = |words| ArmError::Panicked { arm: "follower", words };
+            if let Err(error) = or_panic(|| follow(&b, stop, &follower_rx, &actions_rx), panicked) {
                 let _ = myself.cast(ArmMessage::Ended(error));
             }
         })?;

@@ -2,7 +2,7 @@
 
 use super::coordinator::CoordinatorMessage;
 use super::recorder::RecorderMessage;
-use super::worker::Worker;
+use super::worker::{Worker, or_panic};
 use crate::budget::{Budget, Exhausted};
 use crate::camera::{self, CameraError, Mode, Picture};
 use crate::clock::{Clock, Rank, Stamp};
@@ -57,7 +57,8 @@ impl Actor for CameraActor {
         // The device is opened on the thread: what fails here would not reach the supervisor as a failure.
         let name = format!("camera-{}", arguments.name);
         Ok(Worker::spawn(&name, move |stop| {
-            if let Err(error) = capture(&arguments, &myself, stop) {
+            let panicked = |words| CameraError::Panicked { camera: arguments.name.as_str().into(), words };
+            if let Err(error) = or_panic(|| capture(&arguments, &myself, stop), panicked) {
                 let _ = myself.cast(CameraMessage::Ended(error));
             }
         })?)

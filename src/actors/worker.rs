@@ -1,5 +1,6 @@
 //! A thread that belongs to an actor and blocks on a device.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -40,8 +41,49 @@ impl Worker {
     }
 }
 
+/// Runs a thread's work; a panic in it is a failure like any other, so that the supervisor hears of it.
+pub fn or_panic<E>(work: impl FnOnce() -> Result<(), E>, panicked: impl FnOnce(String) -> E) -> Result<(), E> {
+    // What the work shared with others is messages and atomics, which a panic leaves whole.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result,
+        Err(payload) => {
+            let words = payload.downcast_ref::<&str>().map(|words| (*words).to_string());
+            let words = words.or_else(|| payload.downcast_ref::<String>().cloned());
+            Err(panicked(words.unwrap_or_else(|| "without words".into())))
+        }
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failure_like_any_other() {
+        assert_eq!(or_panic(|| Ok::<(), String>(()), |words| words), Ok(()));
+        assert_eq!(or_panic(|| Err("lost".to_string()), |words| words), Err("lost".to_string()));
+        assert_eq!(or_panic(|| panic!("the test's panic"), |words| words), Err("the test's panic".to_string()));
+        assert_eq!(or_panic(|| panic!("with {}", 1), |words| words), Err("with 1".to_string()));
+    }
+
+    /// A worker that is dropped without a farewell, as when its actor is killed, ends too.
+    #[test]
+    fn a_dropped_worker_ends() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let worker = Worker::spawn("test", move |stop| {
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            sender.send(()).unwrap();
+        })
+        .unwrap();
+        drop(worker);
+        receiver.recv().unwrap();
     }
 }

@@ -82,6 +82,8 @@ pub enum ArmError {
         "port = \"sim\": the simulated servo bus needs a pseudo terminal, which this system refuses ({0}): mount devpts on /dev/pts, as containers may lack"
     )]
     Simulator(std::io::Error),
+    #[error("the {arm}'s thread panicked ({words}): a bug, please report it; the arm is opened again by itself")]
+    Panicked { arm: &'static str, words: String },
 }
 
 impl ArmError {
@@ -103,11 +105,12 @@ impl ArmError {
             ArmError::WrongLength { .. } | ArmError::Goal { .. } => "goal",
             ArmError::NoPort { .. } | ArmError::MaxRelativeTarget(_) => "config",
             ArmError::Simulator(_) => "simulator",
+            ArmError::Panicked { .. } => "panic",
         }
     }
 
     /// Every value of [`ArmError::kind`], for metrics that exist from the start.
-    pub const KINDS: [&'static str; 11] = [
+    pub const KINDS: [&'static str; 12] = [
         "port",
         "timeout",
         "checksum",
@@ -119,6 +122,7 @@ impl ArmError {
         "goal",
         "config",
         "simulator",
+        "panic",
     ];
 
     /// True when the port is gone: only opening it again can help.

@@ -76,6 +76,11 @@ pub enum CameraError {
     /// The device went away or gave up: it must be opened anew.
     #[error("camera {camera}: {path} stopped delivering ({words}): check its cable; it is opened again by itself")]
     Lost { camera: Box<str>, path: PathBuf, words: String },
+    /// A bug in the camera's thread.
+    #[error(
+        "camera {camera}: its thread panicked ({words}): a bug, please report it; the camera is opened again by itself"
+    )]
+    Panicked { camera: Box<str>, words: String },
     /// Open, but without a picture for too long.
     #[error(
         "camera {camera}: no picture for {seconds:.1} s: check its cable and that nothing else uses it; it is opened again by itself"

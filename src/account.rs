@@ -1,6 +1,5 @@
 //! What happened to every frame of a take. Pure. The rule that tests hold it to: captured = written + dropped.
 
-use crate::actors::ticker::Tick;
 use crate::clock::Stamp;
 use crate::episode::TakeId;
 use crate::frame::DropReason;
@@ -55,7 +54,8 @@ pub struct TakeReport {
     pub take: TakeId,
     /// The first tick.
     pub started: Stamp,
-    pub last_tick: Tick,
+    /// When the thread of its last tick woke: saving is timed from here.
+    pub ended: Stamp,
     pub rows: u64,
     pub cameras: Vec<CameraAccount>,
     /// Rows in which the arm's last sample is used again.

@@ -303,7 +303,7 @@ impl CoordinatorState {
             row.arm = Some(RowArm { sampled: sample.sampled, state_reused, action_reused, goal_sent });
         }
         report.rows = index + 1;
-        report.last_tick = tick;
+        report.ended = tick.woke;
         let _ = arguments.writer.cast(WriterMessage::Row { take, row: Box::new(row) });
     }
 

@@ -114,7 +114,7 @@ struct Take {
     switches: Vec<(usize, EncoderSwitch)>,
 }
 
-/// What a power loss may cost, at most: see `docs` of [`EpisodeWriter::sync`].
+/// What of the videos a power loss may cost, at most; see [`EpisodeWriter::sync`].
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 impl ThreadLocalActor for Writer {
@@ -269,7 +269,7 @@ impl WriterState {
             let counters = counters(&self.arguments, &report, &substituted, open.switches);
             match self.arguments.dataset.commit(open.writer, &self.arguments.task, &counters) {
                 Ok(committed) => {
-                    let ended = report.last_tick.woke.mono_ns;
+                    let ended = report.ended.mono_ns;
                     let seconds = self.arguments.clock.now().mono_ns.saturating_sub(ended) as f64 / 1e9;
                     ::metrics::histogram!(metrics::SAVE_DURATION).record(seconds);
                     ::metrics::counter!(metrics::EPISODES, "outcome" => "saved").increment(1);

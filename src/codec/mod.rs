@@ -53,8 +53,9 @@ pub enum SampleFormat {
     Mjpeg,
 }
 
-/// A run of consecutive frames of one stream that starts with a key frame: the unit that is written, acknowledged and,
-/// after an encoder's failure, made again.
+/// A run of consecutive frames of one stream, a GOP or a second, whichever is shorter: the unit that is written,
+/// acknowledged and, after an encoder's failure, made again. It starts with a key frame unless the GOP is longer than a
+/// second; what a replacing encoder makes always does.
 #[derive(Clone, Debug)]
 pub struct Fragment {
     /// Index in the episode of the first sample.

@@ -276,6 +276,7 @@ impl WriterState {
                     (self.arguments.on_saved)(&committed.summary, Duration::from_secs_f64(seconds));
                     let dropped: u64 = counters.cameras.values().flat_map(|camera| camera.dropped.values()).sum();
                     self.arguments.status.send_modify(|s| s.dropped += dropped);
+                    self.look_at_disk();
                     let (episode_index, rows) = (committed.episode_index, committed.frames);
                     self.tell(CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds }).await;
                 }

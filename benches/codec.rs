@@ -13,6 +13,8 @@ use openh264::{OpenH264API, Timestamp};
 use recorder::budget::Budget;
 use recorder::camera;
 use recorder::clock::{Clock, Rank, SimulatedClock, Stamp};
+use recorder::codec::Preset;
+use recorder::codec::backend::{Device, PictureEncoder};
 use recorder::codec::jpeg::{self, Decoder};
 use recorder::codec::openh264::Encoder as OurEncoder;
 use recorder::codec::stream::{StreamParams, VideoStream};
@@ -82,12 +84,13 @@ fn main() {
 
     println!();
     for gop in [2, 15, 30] {
-        let mut limited_range = VideoStream::open(params(Codec::H264, gop)).unwrap();
+        let mut limited_range = VideoStream::open(params(Codec::H264, gop), Device::Cpu).unwrap();
         let color_range = ColorRange::Full;
-        let mut full_range = VideoStream::open(StreamParams { color_range, ..params(Codec::H264, gop) }).unwrap();
+        let mut full_range =
+            VideoStream::open(StreamParams { color_range, ..params(Codec::H264, gop) }, Device::Cpu).unwrap();
         let mut bare_decoder = BareDecoder::new();
         let mut bare_encoder = bare_encoder();
-        let mut copy = VideoStream::open(params(Codec::Copy, gop)).unwrap();
+        let mut copy = VideoStream::open(params(Codec::Copy, gop), Device::Cpu).unwrap();
         let [bare, full, limited, copied] = least([
             &mut || {
                 for (k, frame) in clip.iter().enumerate() {
@@ -116,7 +119,19 @@ fn params(codec: Codec, gop: u32) -> StreamParams {
     let (width, height) = (W as u32, H as u32);
     let stats_stride = stream::stats_stride(600);
     let color_range = ColorRange::Limited;
-    StreamParams { codec, quality: QUALITY, gop, width, height, fps: FPS, color_range, stats_stride }
+    StreamParams {
+        codec,
+        quality: QUALITY,
+        gop,
+        width,
+        height,
+        fps: FPS,
+        color_range,
+        bitrate: None,
+        preset: Preset::P1,
+        gpu_id: 0,
+        stats_stride,
+    }
 }
 
 fn run(stream: &mut VideoStream, clip: &[Arc<Frame>]) {

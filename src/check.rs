@@ -3,8 +3,7 @@
 use crate::arm;
 use crate::camera::{self, CameraError};
 use crate::clock::{Clock, Rank, SystemClock};
-use crate::codec::backend;
-use crate::codec::stream::StreamParams;
+use crate::codec::backend::{self, Device};
 use crate::config::Config;
 use crate::console::http;
 use crate::dataset::Dataset;
@@ -127,18 +126,9 @@ fn first_picture(
 
 /// Tries the encoder that the configuration asks for; the name of what it is.
 pub fn encoder(config: &Config) -> Result<&'static str, crate::codec::CodecError> {
-    let e = &config.dataset.encoder;
     let (width, height) =
         config.robot.cameras.values().next().map_or((320, 240), |camera| (camera.width, camera.height));
-    let params = StreamParams {
-        codec: e.codec,
-        quality: e.quality,
-        gop: e.gop,
-        width,
-        height,
-        fps: config.dataset.fps,
-        color_range: e.color_range,
-        stats_stride: 1,
-    };
-    Ok((backend::software())(&params)?.backend())
+    let params = run::stream_params(config, width, height);
+    (backend::standard())(&params, Device::Cpu)?;
+    Ok(backend::name(params.codec, Device::Cpu))
 }

@@ -137,7 +137,7 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
     }
     let parts = run::Parts {
         clock: run::clock(&config),
-        open_encoder: codec::backend::software(),
+        open_encoder: codec::backend::standard(),
         status: status.clone(),
         on_saved: Box::new(|_, _| {}),
     };

@@ -9,7 +9,8 @@ use crate::actors::writer::{OnSaved, WriterArguments};
 use crate::arm;
 use crate::budget::Budget;
 use crate::clock::{Clock, SimulatedClock, Stamp, SystemClock};
-use crate::codec::backend::{self, OpenEncoder};
+use crate::codec::Preset;
+use crate::codec::backend::{self, Device, OpenEncoder};
 use crate::codec::stream::StreamParams;
 use crate::config::schema::{Codec, Config};
 use crate::config::validate::{is_simulated, ticks_per_episode};
@@ -155,31 +156,39 @@ pub fn workers(config: &Config) -> usize {
     config.dataset.video_encoding_workers.map_or(automatic, |n| n as usize)
 }
 
+/// How a camera's video of this size is encoded.
+pub fn stream_params(config: &Config, width: u32, height: u32) -> StreamParams {
+    let encoder = &config.dataset.encoder;
+    StreamParams {
+        codec: encoder.codec,
+        quality: encoder.quality,
+        gop: encoder.gop,
+        width,
+        height,
+        fps: config.dataset.fps,
+        color_range: encoder.color_range,
+        bitrate: encoder.bitrate,
+        preset: Preset::named(&encoder.preset).unwrap_or_default(),
+        gpu_id: encoder.gpu_id,
+        stats_stride: 1,
+    }
+}
+
 /// Starts recording into `dataset`.
 pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Result<Running, RunError> {
     let Parts { clock, open_encoder, status, on_saved } = parts;
     let d = &config.dataset;
-    let stream = |camera: &crate::config::schema::Camera| StreamParams {
-        codec: d.encoder.codec,
-        quality: d.encoder.quality,
-        gop: d.encoder.gop,
-        width: camera.width,
-        height: camera.height,
-        fps: d.fps,
-        color_range: d.encoder.color_range,
-        stats_stride: 1,
-    };
     let queue_size = d.video_encoding_queue_size as usize;
     let bytes = (config.limits.frame_memory_mib as usize) << 20;
     let total = Budget::new(bytes, 0);
     let mut pool_cameras = Vec::new();
     let mut sources = Vec::new();
     for (index, (name, camera)) in config.robot.cameras.iter().enumerate() {
-        let params = stream(camera);
+        let params = stream_params(config, camera.width, camera.height);
         let fragment = longest_fragment(&params);
         let credits = queue_size + fragment + FRAMES_IN_FLIGHT;
         metrics::register_camera(name, queue_size);
-        let backend = backend::software_name(d.encoder.codec);
+        let backend = backend::name(d.encoder.codec, Device::Cpu);
         let codec = if d.encoder.codec == Codec::Copy { "mjpeg" } else { "h264" };
         ::metrics::gauge!(metrics::ENCODER_INFO, "camera" => name.clone(), "backend" => backend, "codec" => codec)
             .set(1.0);
@@ -189,7 +198,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
     }
     metrics::register_run();
     let (introduce_coordinator, coordinator) = oneshot::channel();
-    let encoder = backend::software_name(d.encoder.codec).to_string();
+    let encoder = backend::name(d.encoder.codec, Device::Cpu).to_string();
     let (dataset_root, spill_dir) = (dataset.root().to_path_buf(), dataset.work_dir());
     status.send_modify(|s| {
         s.encoder.clone_from(&encoder);

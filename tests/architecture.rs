@@ -124,7 +124,7 @@ async fn run_leaves_nothing_behind() {
     for run in 0..3 {
         let root = dir.path().join(run.to_string());
         let overrides = [("dataset.num_episodes", "1"), ("dataset.video_encoding_workers", "2")];
-        record(&config(SMALL, &root, &overrides), simulated(), backend::software()).await;
+        record(&config(SMALL, &root, &overrides), simulated(), backend::standard()).await;
         summaries(&root);
     }
     let mine = ["camera-front", "camera-wrist", "leader", "follower", "tick"];

@@ -3,6 +3,7 @@
 mod media;
 
 use media::{Decoded, decode_h264, frame, params};
+use recorder::codec::backend::Device;
 use recorder::codec::jpeg;
 use recorder::codec::stream::{StreamParams, VideoStream};
 use recorder::codec::yuv::I420;
@@ -59,7 +60,8 @@ fn assert_close(found: &[[f64; 3]], expected: &[[f64; 3]], what: &str) {
 }
 
 fn encode(jpeg: &[u8], codec: Codec, color_range: ColorRange) -> (VideoStream, Vec<Sample>) {
-    let mut stream = VideoStream::open(StreamParams { color_range, ..params(codec, W as u32, H as u32) }).unwrap();
+    let mut stream =
+        VideoStream::open(StreamParams { color_range, ..params(codec, W as u32, H as u32) }, Device::Cpu).unwrap();
     let frame = frame(jpeg.to_vec(), PixelFormat::Mjpg, W as u32, H as u32);
     let samples = (0..3).map(|index| stream.encode(&frame, index).unwrap().sample).collect();
     (stream, samples)
@@ -139,6 +141,7 @@ fn ffmpeg_reads_the_same_colours_by_the_tags() {
             let (bytes, demuxer): (Vec<u8>, _) = match **stream.format() {
                 SampleFormat::H264 { .. } => (samples.iter().flat_map(annex_b).collect(), "h264"),
                 SampleFormat::Mjpeg => (samples.iter().flat_map(|sample| sample.data.clone()).collect(), "mjpeg"),
+                _ => unreachable!("the CPU makes neither"),
             };
             for (k, found) in ffmpeg_means(&bytes, demuxer).iter().enumerate() {
                 assert_close(found, &expected, &format!("{subsampling:?}, {codec:?}, {range:?}, frame {k}"));

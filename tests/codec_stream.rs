@@ -4,6 +4,7 @@
 mod media;
 
 use media::{camera, decode_h264, frame, params, textured};
+use recorder::codec::backend::Device;
 use recorder::codec::openh264::{MIN_QP, nal_units};
 use recorder::codec::stream::{Encoded, StreamParams, VideoStream};
 use recorder::codec::yuv::I420;
@@ -21,7 +22,7 @@ fn picture(k: usize) -> Arc<Frame> {
 }
 
 fn encode(params: &StreamParams, frames: &[Arc<Frame>]) -> (VideoStream, Vec<Encoded>) {
-    let mut stream = VideoStream::open(params.clone()).unwrap();
+    let mut stream = VideoStream::open(params.clone(), Device::Cpu).unwrap();
     let encoded = frames.iter().zip(0..).map(|(frame, index)| stream.encode(frame, index).unwrap()).collect();
     (stream, encoded)
 }
@@ -30,7 +31,7 @@ fn encode(params: &StreamParams, frames: &[Arc<Frame>]) -> (VideoStream, Vec<Enc
 fn a_key_frame_every_gop_and_on_request() {
     for gop in [1, 2, 5, 30] {
         let params = StreamParams { gop, ..params(Codec::H264, W, H) };
-        let mut stream = VideoStream::open(params).unwrap();
+        let mut stream = VideoStream::open(params, Device::Cpu).unwrap();
         let mut keys = Vec::new();
         for index in 0..40 {
             if index == 13 {
@@ -245,7 +246,7 @@ fn unusual_sizes_and_rates_are_encoded() {
 
 #[test]
 fn what_cannot_be_encoded_says_why() {
-    let check = |params: StreamParams, words: &str| match VideoStream::open(params) {
+    let check = |params: StreamParams, words: &str| match VideoStream::open(params, Device::Cpu) {
         Err(error) => assert!(error.to_string().contains(words), "{error}"),
         Ok(_) => panic!("opened, expected: {words}"),
     };
@@ -256,7 +257,7 @@ fn what_cannot_be_encoded_says_why() {
     check(params(Codec::H264, 7680, 4320), "3840x2160");
     check(StreamParams { fps: 0, ..params(Codec::H264, W, H) }, "rate");
     check(StreamParams { gop: 0, ..params(Codec::H264, W, H) }, "GOP");
-    let mut copy = VideoStream::open(params(Codec::Copy, W, H)).unwrap();
+    let mut copy = VideoStream::open(params(Codec::Copy, W, H), Device::Cpu).unwrap();
     let raw = frame(vec![0; (W * H * 2) as usize], PixelFormat::Yuyv, W, H);
     assert_eq!(copy.encode(&raw, 0).unwrap_err(), CodecError::CopyNeedsJpeg);
 }
@@ -270,7 +271,8 @@ fn the_synthetic_counter_survives_encoding() {
         let config = camera(CameraKind::Synthetic, None, width, height);
         let mut camera = camera::open("front", &config, &clock, Rank(0)).unwrap();
         for quality in [23, 32] {
-            let mut stream = VideoStream::open(StreamParams { quality, ..params(Codec::H264, width, height) }).unwrap();
+            let mut stream =
+                VideoStream::open(StreamParams { quality, ..params(Codec::H264, width, height) }, Device::Cpu).unwrap();
             let mut samples = Vec::new();
             let mut numbers = Vec::new();
             for index in 0..40 {

@@ -86,7 +86,7 @@ async fn pyav_gives_the_jpegs_colours_for_h264_and_copy() {
                 ("dataset.encoder.codec", codec),
                 ("dataset.encoder.color_range", range),
             ];
-            record(&config(text, &root, &overrides), simulated(), backend::software()).await;
+            record(&config(text, &root, &overrides), simulated(), backend::standard()).await;
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/check_colour.py");
             let patches = data(&format!("chart-{name}.json"));
             let output = Command::new(python()).arg(script).arg(&root).arg(patches).output().unwrap();

@@ -52,11 +52,11 @@ async fn an_encoder_that_does_not_open_at_first_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("set");
     let refusals = Arc::new(AtomicU32::new(3));
-    let software = backend::software();
-    let open: OpenEncoder = Arc::new(move |params| {
+    let standard = backend::standard();
+    let open: OpenEncoder = Arc::new(move |params, device| {
         match refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)) {
             Ok(_) => Err(failure()),
-            Err(_) => software(params),
+            Err(_) => standard(params, device),
         }
     });
     let status = record(&config(SMALL, &root, &[("dataset.video_encoding_workers", "1")]), simulated(), open).await;
@@ -204,7 +204,7 @@ async fn a_lost_camera_is_held_marked_and_reopened() {
         ("dataset.episode_time_s", "900"),
         ("dataset.num_episodes", "1"),
     ];
-    let (running, status) = start(&config(SMALL, &root, &overrides), real(), backend::software()).await;
+    let (running, status) = start(&config(SMALL, &root, &overrides), real(), backend::standard()).await;
     until(&status, "both cameras deliver", |s| s.cameras.iter().all(|c| c.captured > 5)).await;
     // The file is cut off under the camera, as a device is unplugged.
     std::fs::File::options().write(true).open(&clip).unwrap().set_len(0).unwrap();
@@ -235,7 +235,7 @@ async fn a_camera_that_is_not_there_is_an_error_at_the_start() {
         ("robot.cameras.wrist.index_or_path", "/dev/video-of-the-test"),
         ("robot.cameras.wrist.realtime", "true"),
     ];
-    let (running, _) = start(&config(SMALL, &root, &overrides), real(), backend::software()).await;
+    let (running, _) = start(&config(SMALL, &root, &overrides), real(), backend::standard()).await;
     let error = running.wait().await.unwrap_err();
     assert!(matches!(&error, RunError::Device(text) if text.contains("/dev/video-of-the-test")), "{error}");
 }

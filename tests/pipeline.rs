@@ -41,7 +41,7 @@ async fn the_same_clip_twice_gives_the_same_bytes() {
             ("robot.cameras.wrist.fps", "20"),
             ("dataset.encoder.codec", codec),
         ];
-        let status = record(&config(SMALL, &root, &overrides), simulated(), backend::software()).await;
+        let status = record(&config(SMALL, &root, &overrides), simulated(), backend::standard()).await;
         assert_eq!(status.saved, 2);
         trees.push(tree(&root));
     }
@@ -67,7 +67,7 @@ async fn every_row_holds_the_newest_frame_of_its_tick() {
         ("robot.cameras.side.height", "120"),
         ("robot.cameras.side.realtime", "false"),
     ];
-    record(&config(SMALL, &root, &overrides), simulated(), backend::software()).await;
+    record(&config(SMALL, &root, &overrides), simulated(), backend::standard()).await;
     check(&root);
     let summaries = summaries(&root);
     assert_eq!(summaries.len(), 2);
@@ -132,7 +132,7 @@ async fn a_broken_picture_is_dropped_and_counted_and_the_one_before_stands_in() 
         ("robot.cameras.wrist.fps", "20"),
         ("dataset.num_episodes", "1"),
     ];
-    record(&config(SMALL, &root, &overrides), simulated(), backend::software()).await;
+    record(&config(SMALL, &root, &overrides), simulated(), backend::standard()).await;
     check(&root);
     let summary = &summaries(&root)[0];
     let rows = Rows::read(&root, 0);
@@ -165,7 +165,7 @@ async fn the_operator_can_end_discard_and_stop() {
         ("robot.cameras.wrist.realtime", "true"),
         ("dataset.reset_time_s", "0"),
     ];
-    let (running, status) = start(&config(SMALL, &root, &overrides), real(), backend::software()).await;
+    let (running, status) = start(&config(SMALL, &root, &overrides), real(), backend::standard()).await;
     let recording = |s: &recorder::status::Status| s.phase == recorder::status::Phase::Recording && s.elapsed_s > 0.3;
     until(&status, "the first take has rows", recording).await;
     running.key(Key::Rerecord);
@@ -187,9 +187,9 @@ async fn the_operator_can_end_discard_and_stop() {
 async fn a_run_goes_on_with_the_data_set_of_the_last() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("set");
-    record(&config(SMALL, &root, &[]), simulated(), backend::software()).await;
+    record(&config(SMALL, &root, &[]), simulated(), backend::standard()).await;
     let again = [("dataset.resume", "true"), ("dataset.single_task", "Another task"), ("dataset.num_episodes", "1")];
-    let status = record(&config(SMALL, &root, &again), simulated(), backend::software()).await;
+    let status = record(&config(SMALL, &root, &again), simulated(), backend::standard()).await;
     assert_eq!((status.saved, status.dataset_episodes), (1, 3));
     check(&root);
     assert_eq!(summaries(&root).iter().map(|s| s.task.as_str()).collect::<Vec<_>>()[2], "Another task");
@@ -200,13 +200,13 @@ async fn cameras_alone_and_an_arm_alone_record_too() {
     let dir = tempfile::tempdir().unwrap();
     let cameras = dir.path().join("cameras");
     let overrides = [("robot.type", "none"), ("teleop.type", "none"), ("dataset.num_episodes", "1")];
-    record(&config(SMALL, &cameras, &overrides), simulated(), backend::software()).await;
+    record(&config(SMALL, &cameras, &overrides), simulated(), backend::standard()).await;
     check(&cameras);
     assert_eq!(summaries(&cameras)[0].length, 45);
 
     let arm = dir.path().join("arm");
     let overrides = [("robot.cameras", "{}"), ("dataset.num_episodes", "1"), ("dataset.episode_time_s", "1")];
-    record(&config(SMALL, &arm, &overrides), real(), backend::software()).await;
+    record(&config(SMALL, &arm, &overrides), real(), backend::standard()).await;
     check(&arm);
     assert_eq!(summaries(&arm)[0].length, 30);
 }
@@ -214,7 +214,7 @@ async fn cameras_alone_and_an_arm_alone_record_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn simulated_time_stops_when_all_is_recorded() {
     let dir = tempfile::tempdir().unwrap();
-    let status = record(&config(SMALL, &dir.path().join("set"), &[]), simulated(), backend::software()).await;
+    let status = record(&config(SMALL, &dir.path().join("set"), &[]), simulated(), backend::standard()).await;
     // Within a period a frame shows that the last row is complete. Cameras and ticks that went on would take minutes of
     // their time, and the CPU, while the last take is encoded.
     let period_s = tick_ns(1, 30) as f64 / 1e9;

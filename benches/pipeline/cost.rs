@@ -5,7 +5,7 @@
 
 use crate::clip::{self, FPS, HEIGHT, WIDTH};
 use crate::{Result, line, note};
-use recorder::codec::backend;
+use recorder::codec::backend::{self, PictureEncoder};
 use recorder::codec::jpeg::Decoder;
 use recorder::codec::openh264::Encoder;
 use recorder::codec::yuv::I420;
@@ -101,7 +101,7 @@ fn record(config: &Config) -> Result<()> {
         let dataset = run::open_dataset(&config)?;
         let parts = run::Parts {
             clock: run::clock(&config),
-            open_encoder: backend::software(),
+            open_encoder: backend::standard(),
             status: status::shared(),
             on_saved: Box::new(|_, _| {}),
         };

@@ -2,7 +2,7 @@
 
 use super::encoder_pool::{PoolMessage, StreamId};
 use crate::codec::CodecError;
-use crate::codec::backend::{OpenEncoder, StreamEncoder};
+use crate::codec::backend::{self, Device, OpenEncoder, StreamEncoder};
 use crate::codec::fragment::FragmentBuilder;
 use crate::codec::stream::StreamParams;
 use crate::frame::Frame;
@@ -45,6 +45,7 @@ struct Stream {
     generation: u32,
     camera: String,
     encoder: Box<dyn StreamEncoder>,
+    backend: &'static str,
     builder: FragmentBuilder,
 }
 
@@ -74,9 +75,10 @@ impl ThreadLocalActor for Encoder {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             EncoderMessage::Open { stream, generation, params, camera } => {
-                let encoder = (state.arguments.open)(&params)?;
+                let encoder = (state.arguments.open)(&params, Device::Cpu)?;
+                let backend = backend::name(params.codec, Device::Cpu);
                 let builder = FragmentBuilder::new(encoder.format().clone(), params.gop, params.fps);
-                state.streams.insert(stream, Stream { generation, camera, encoder, builder });
+                state.streams.insert(stream, Stream { generation, camera, encoder, backend, builder });
             }
             EncoderMessage::Push { stream, index, frame } => state.push(stream, index, &frame)?,
             EncoderMessage::Finish { stream } => {
@@ -104,7 +106,7 @@ impl EncoderState {
         ::metrics::histogram!(
             metrics::ENCODE_DURATION,
             "camera" => stream.camera.clone(),
-            "backend" => stream.encoder.backend()
+            "backend" => stream.backend
         )
         .record((encoded.decode + encoded.encode).as_secs_f64());
         for fragment in stream.builder.push(index, encoded) {

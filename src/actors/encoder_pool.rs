@@ -12,7 +12,7 @@ use super::writer::WriterMessage;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::codec::Fragment;
-use crate::codec::backend::{self, OpenEncoder};
+use crate::codec::backend::{self, Device, OpenEncoder};
 use crate::codec::stream::StreamParams;
 use crate::episode::TakeId;
 use crate::frame::{CameraIndex, DropReason, Frame};
@@ -383,7 +383,7 @@ impl PoolState {
         for id in hit {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.generation += 1;
-            let backend = backend::software_name(stream.params.codec);
+            let backend = backend::name(stream.params.codec, Device::Cpu);
             ::metrics::counter!(metrics::ENCODER_FALLBACKS, "from" => backend, "to" => backend, "reason" => "failed")
                 .increment(1);
             let tail: Vec<(u64, Arc<Frame>)> = stream.tail.iter().cloned().collect();

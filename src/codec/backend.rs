@@ -1,10 +1,38 @@
-//! The seam between the encoder pool and what encodes: tests put failing encoders there.
+//! The seam between what asks for encoding and what encodes: tests put failing encoders there.
 
 use super::stream::{Encoded, StreamParams, VideoStream};
-use super::{CodecError, SampleFormat};
+use super::yuv::I420;
+use super::{CodecError, Sample, SampleFormat, openh264};
 use crate::config::schema::Codec;
 use crate::frame::Frame;
 use std::sync::Arc;
+
+/// Where a video is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    Cpu,
+    /// NVENC, on the GPU of [`StreamParams::gpu_id`].
+    Gpu,
+}
+
+/// One session of an encoder: pictures in, samples out. After an error it is not used again.
+pub trait PictureEncoder {
+    /// Encodes frame `index` of the stream, as a key frame if `key`.
+    fn encode(&mut self, picture: &I420, index: u64, key: bool) -> Result<Sample, CodecError>;
+    /// What an mp4 track needs to know; it stays the same for the whole session.
+    fn format(&self) -> &Arc<SampleFormat>;
+}
+
+/// Opens a session, on the thread that will encode. One that opens has encoded a trial picture.
+pub fn open_pictures(params: &StreamParams, device: Device) -> Result<Box<dyn PictureEncoder>, CodecError> {
+    let StreamParams { codec, quality, width, height, fps, color_range, .. } = *params;
+    match (codec, device) {
+        (Codec::H264, Device::Cpu) => Ok(Box::new(openh264::Encoder::open(width, height, fps, quality, color_range)?)),
+        (Codec::Copy, _) => Err(CodecError::CopyOfPictures),
+        (Codec::Hevc | Codec::Av1, Device::Cpu) => Err(CodecError::NeedsNvenc { codec }),
+        (_, Device::Gpu) => Err(CodecError::NeedsNvenc { codec }),
+    }
+}
 
 /// One open stream of one encoder. After an error it is not used again.
 pub trait StreamEncoder {
@@ -12,23 +40,22 @@ pub trait StreamEncoder {
     fn encode(&mut self, frame: &Arc<Frame>, index: u64) -> Result<Encoded, CodecError>;
     /// What an mp4 track needs to know.
     fn format(&self) -> &Arc<SampleFormat>;
-    /// Its name in metrics and summaries.
-    fn backend(&self) -> &'static str;
 }
 
 /// Opens a stream, on the thread that will encode it.
-pub type OpenEncoder = Arc<dyn Fn(&StreamParams) -> Result<Box<dyn StreamEncoder>, CodecError> + Send + Sync>;
+pub type OpenEncoder = Arc<dyn Fn(&StreamParams, Device) -> Result<Box<dyn StreamEncoder>, CodecError> + Send + Sync>;
 
-/// Encoding on the CPU.
-pub fn software() -> OpenEncoder {
-    Arc::new(|params| Ok(Box::new(VideoStream::open(params.clone())?)))
+/// The encoders that this build has.
+pub fn standard() -> OpenEncoder {
+    Arc::new(|params, device| Ok(Box::new(VideoStream::open(params.clone(), device)?)))
 }
 
-/// The name of the CPU's encoder for a codec.
-pub fn software_name(codec: Codec) -> &'static str {
-    match codec {
-        Codec::Copy => "copy",
-        _ => "openh264",
+/// The name of an encoder in metrics and summaries.
+pub fn name(codec: Codec, device: Device) -> &'static str {
+    match (codec, device) {
+        (Codec::Copy, _) => "copy",
+        (_, Device::Cpu) => "openh264",
+        (_, Device::Gpu) => "nvenc",
     }
 }
 
@@ -39,12 +66,5 @@ impl StreamEncoder for VideoStream {
 
     fn format(&self) -> &Arc<SampleFormat> {
         VideoStream::format(self)
-    }
-
-    fn backend(&self) -> &'static str {
-        match **VideoStream::format(self) {
-            SampleFormat::Mjpeg => software_name(Codec::Copy),
-            SampleFormat::H264 { .. } => software_name(Codec::H264),
-        }
     }
 }

@@ -4,7 +4,7 @@ use super::stream::Encoded;
 use super::{Fragment, PixelHistogram, SampleFormat};
 use std::sync::Arc;
 
-/// Collects consecutive encoded frames of one stream into [`Fragment`]s. A fragment ends before a key frame of H.264,
+/// Collects consecutive encoded frames of one stream into [`Fragment`]s. A fragment ends before a key frame (of MJPEG, where all are, it does not),
 /// after a GOP's number of frames, or after one second's, whichever comes first: a crash loses no more than that.
 #[derive(Debug)]
 pub struct FragmentBuilder {
@@ -23,7 +23,7 @@ impl FragmentBuilder {
     /// Adds frame `index`; answers with a fragment that this completes. When a forced key frame cuts a GOP short, what
     /// was open is completed, and so is the new frame's fragment when a GOP or a second has one frame only: two at most.
     pub fn push(&mut self, index: u64, encoded: Encoded) -> impl Iterator<Item = Fragment> + use<> {
-        let starts_gop = encoded.sample.sync && matches!(*self.format, SampleFormat::H264 { .. });
+        let starts_gop = encoded.sample.sync && *self.format != SampleFormat::Mjpeg;
         let cut = if starts_gop { self.open.take() } else { None };
         let open = self.open.get_or_insert_with(|| Fragment {
             first_frame: index,

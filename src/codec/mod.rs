@@ -30,13 +30,17 @@ pub enum CodecError {
         "codec \"copy\" stores the camera's JPEGs, but this camera delivers YUYV: set its fourcc = \"MJPG\", or codec = \"h264\""
     )]
     CopyNeedsJpeg,
+    /// `copy` has no encoder.
+    #[error("codec \"copy\" stores JPEGs as they come and encodes no pictures: set codec = \"h264\"")]
+    CopyOfPictures,
     /// The encoder or decoder library failed.
     #[error("{library} failed at frame {index} of the stream: {words}; the stream must be opened anew")]
     Library { library: &'static str, index: u64, words: String },
 }
 
-/// One encoded frame of a video. H.264 comes as length-prefixed NAL units (4 bytes, as in an `avc1` track), with the
-/// parameter sets in front of every key frame; MJPEG as the JPEG itself.
+/// One encoded frame of a video. H.264 and H.265 come as length-prefixed NAL units (4 bytes, as in an `avc1` track), with
+/// the parameter sets in front of every key frame; AV1 as OBUs with their sizes, without temporal delimiters, with the
+/// sequence header in front of every key frame; MJPEG as the JPEG itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     pub data: Vec<u8>,
@@ -49,6 +53,10 @@ pub struct Sample {
 pub enum SampleFormat {
     /// Parameter sets without start codes.
     H264 { sps: Vec<u8>, pps: Vec<u8> },
+    /// Parameter sets without start codes.
+    Hevc { vps: Vec<u8>, sps: Vec<u8>, pps: Vec<u8> },
+    /// The sequence header OBU, header byte and size included.
+    Av1 { sequence_header: Vec<u8> },
     /// JPEG pictures.
     Mjpeg,
 }
@@ -93,5 +101,44 @@ impl PixelHistogram {
                 *a += b;
             }
         }
+    }
+}
+
+/// NVENC's presets, from the fastest to the one with the smallest files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    #[default]
+    P1,
+    P2,
+    P3,
+    P4,
+    P5,
+    P6,
+    P7,
+}
+
+impl Preset {
+    /// Every name that is understood, with what it stands for; other encoders' names among them, so that a preset
+    /// is not an error for want of its encoder.
+    pub const NAMES: [(&str, Preset); 14] = [
+        ("fast", Preset::P1),
+        ("medium", Preset::P4),
+        ("slow", Preset::P7),
+        ("hp", Preset::P1),
+        ("hq", Preset::P7),
+        ("default", Preset::P4),
+        ("ultrafast", Preset::P1),
+        ("p1", Preset::P1),
+        ("p2", Preset::P2),
+        ("p3", Preset::P3),
+        ("p4", Preset::P4),
+        ("p5", Preset::P5),
+        ("p6", Preset::P6),
+        ("p7", Preset::P7),
+    ];
+
+    /// The preset of a name.
+    pub fn named(name: &str) -> Option<Preset> {
+        Preset::NAMES.iter().find(|(known, _)| *known == name).map(|(_, preset)| *preset)
     }
 }

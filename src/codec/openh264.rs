@@ -2,6 +2,7 @@
 //!
 //! Constrained baseline, one slice, one thread, no B-frames. The same pictures give the same bytes.
 
+use super::backend::PictureEncoder;
 use super::yuv::I420;
 use super::{CodecError, Sample, SampleFormat};
 use crate::config::schema::ColorRange;
@@ -78,14 +79,15 @@ impl Encoder {
         encoder.format = Arc::new(SampleFormat::H264 { sps: parameter_set(7)?, pps: parameter_set(8)? });
         Ok(encoder)
     }
+}
 
+impl PictureEncoder for Encoder {
     /// The parameter sets, equal to those in front of every key frame.
-    pub fn format(&self) -> &Arc<SampleFormat> {
+    fn format(&self) -> &Arc<SampleFormat> {
         &self.format
     }
 
-    /// Encodes frame `index` of the stream, as a key frame if `key`.
-    pub fn encode(&mut self, picture: &I420, index: u64, key: bool) -> Result<Sample, CodecError> {
+    fn encode(&mut self, picture: &I420, index: u64, key: bool) -> Result<Sample, CodecError> {
         if key {
             self.library.force_intra_frame();
         }

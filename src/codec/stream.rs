@@ -1,7 +1,8 @@
 //! One camera's frames of one episode, from the camera's bytes to encoded samples, on the calling thread.
 
+use super::backend::{self, Device, PictureEncoder};
 use super::yuv::I420;
-use super::{CodecError, PixelHistogram, Sample, SampleFormat, jpeg, openh264};
+use super::{CodecError, PixelHistogram, Preset, Sample, SampleFormat, jpeg};
 use crate::config::schema::{Codec, ColorRange};
 use crate::frame::{DropReason, Frame, PixelFormat};
 use std::sync::{Arc, Weak};
@@ -12,7 +13,7 @@ use turbojpeg::{Subsamp, YuvImage};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamParams {
     pub codec: Codec,
-    /// Constant quantiser of H.264, 0 to 51; see [`openh264::MIN_QP`]. Unused by `copy`.
+    /// Constant quality, lower is better: 0 to 51, for AV1 to 63; see [`super::openh264::MIN_QP`]. Unused by `copy`.
     pub quality: u32,
     /// Frames from one key frame to the next, at least 1. Unused by `copy`, where every frame is one.
     pub gop: u32,
@@ -24,6 +25,12 @@ pub struct StreamParams {
     pub fps: u32,
     /// The range of the encoded video; `copy` keeps the JPEGs' full range.
     pub color_range: ColorRange,
+    /// Cap in bits a second, for NVENC.
+    pub bitrate: Option<u64>,
+    /// For NVENC.
+    pub preset: Preset,
+    /// Which NVIDIA GPU encodes, for NVENC.
+    pub gpu_id: u32,
     /// Every so many frames one is sampled for statistics; see [`stats_stride`].
     pub stats_stride: u64,
 }
@@ -43,7 +50,6 @@ pub struct Encoded {
 }
 
 /// An open stream. An error of [`VideoStream::encode`] ends it: open another, which goes on with a key frame.
-#[derive(Debug)]
 pub struct VideoStream {
     params: StreamParams,
     decoder: jpeg::Decoder,
@@ -55,10 +61,9 @@ pub struct VideoStream {
 }
 
 /// Where pictures go.
-#[derive(Debug)]
 enum Sink {
-    H264 {
-        encoder: Box<openh264::Encoder>,
+    Video {
+        encoder: Box<dyn PictureEncoder>,
         /// Frames until a key frame is due.
         until_key: u32,
     },
@@ -71,22 +76,21 @@ enum Sink {
 
 impl VideoStream {
     /// Opens the encoder, which encodes a trial picture: an encoder that cannot work fails here.
-    pub fn open(params: StreamParams) -> Result<VideoStream, CodecError> {
-        let StreamParams { codec, quality, gop, width, height, fps, color_range, stats_stride } = params;
+    pub fn open(params: StreamParams, device: Device) -> Result<VideoStream, CodecError> {
+        let StreamParams { codec, gop, width, height, color_range, stats_stride, .. } = params;
         if gop == 0 || stats_stride == 0 {
             let what = if gop == 0 { "the GOP" } else { "the stride of statistics" };
             return Err(CodecError::Parameter { what, found: "0".into(), expected: "at least 1 frame" });
         }
         let (sink, range) = match codec {
-            Codec::H264 => {
-                let encoder = Box::new(openh264::Encoder::open(width, height, fps, quality, color_range)?);
-                (Sink::H264 { encoder, until_key: 0 }, color_range)
-            }
             Codec::Copy => {
                 let jpeg = grey_jpeg(width, height)?;
                 (Sink::Copy { format: Arc::new(SampleFormat::Mjpeg), jpeg }, ColorRange::Full)
             }
-            Codec::Hevc | Codec::Av1 => return Err(CodecError::NeedsNvenc { codec }),
+            Codec::H264 | Codec::Hevc | Codec::Av1 => {
+                let encoder = backend::open_pictures(&params, device)?;
+                (Sink::Video { encoder, until_key: 0 }, color_range)
+            }
         };
         let decoder = jpeg::Decoder::new().map_err(|error| turbojpeg_failed(error.to_string()))?;
         let picture = I420::grey(width, height, range);
@@ -96,14 +100,14 @@ impl VideoStream {
     /// What an mp4 track needs to know; it stays the same for the whole stream.
     pub fn format(&self) -> &Arc<SampleFormat> {
         match &self.sink {
-            Sink::H264 { encoder, .. } => encoder.format(),
+            Sink::Video { encoder, .. } => encoder.format(),
             Sink::Copy { format, .. } => format,
         }
     }
 
     /// Makes the next frame a key frame, from which the GOP counts anew.
     pub fn force_key_frame(&mut self) {
-        if let Sink::H264 { until_key, .. } = &mut self.sink {
+        if let Sink::Video { until_key, .. } = &mut self.sink {
             *until_key = 0;
         }
     }
@@ -121,7 +125,7 @@ impl VideoStream {
         });
         let start = Instant::now();
         let sample = match &mut self.sink {
-            Sink::H264 { encoder, until_key } => {
+            Sink::Video { encoder, until_key } => {
                 let sample = encoder.encode(&self.picture, index, *until_key == 0)?;
                 *until_key = if sample.sync { self.params.gop } else { *until_key } - 1;
                 sample
@@ -153,8 +157,8 @@ impl VideoStream {
                     Err(error) => Some(error.reason()),
                 }
             }
-            Sink::H264 { .. } if Weak::ptr_eq(&self.last.0, &Arc::downgrade(frame)) => self.last.1,
-            Sink::H264 { .. } => match frame.format {
+            Sink::Video { .. } if Weak::ptr_eq(&self.last.0, &Arc::downgrade(frame)) => self.last.1,
+            Sink::Video { .. } => match frame.format {
                 PixelFormat::Mjpg => {
                     self.decoder.decode(&frame.data, &mut self.picture).err().map(|error| error.reason())
                 }

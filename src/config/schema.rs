@@ -225,6 +225,23 @@ pub struct Encoder {
     pub gpu_id: u32,
     /// Range of luma values: `limited` as LeRobot's own videos, or `full`.
     pub color_range: ColorRange,
+    /// What becomes of hevc and av1, which the CPU does not make, when the GPU fails: `spool`, `h264` or `stop`. (h264 goes on on the CPU.)
+    pub on_gpu_failure: OnGpuFailure,
+    /// Log every encoding session with its settings as it opens and closes.
+    pub enable_logging: bool,
+}
+
+/// What becomes of hevc and av1 when the GPU fails.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnGpuFailure {
+    /// Episodes wait on disk as the cameras' pictures, and are encoded when the GPU is back, or by `recorder regenerate`.
+    #[default]
+    Spool,
+    /// At the start of a new data set: h264 on the CPU instead. In a data set that has begun: as `spool`, since codecs are never mixed.
+    H264,
+    /// The run ends; what is saved stays.
+    Stop,
 }
 
 /// Which encoder may be used.
@@ -331,6 +348,8 @@ impl Default for Encoder {
             bitrate: None,
             gpu_id: 0,
             color_range: ColorRange::Limited,
+            on_gpu_failure: OnGpuFailure::Spool,
+            enable_logging: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Problem;
 use super::schema::*;
+use crate::codec::Preset;
 
 /// LeRobot stores time stamps as float32 seconds; beyond this its readers cannot tell neighbouring frames apart.
 pub const LONGEST_EPISODE_S: f64 = 1000.0;
@@ -11,10 +12,6 @@ pub const HIGHEST_FPS: u32 = 240;
 pub const LONGEST_GOP: u32 = 600;
 /// More encoding threads than this are a slip of the finger.
 pub const MOST_WORKERS: u32 = 64;
-/// Presets that encoders with presets know, and what LeRobot users write.
-const PRESETS: [&str; 14] =
-    ["fast", "medium", "slow", "hp", "hq", "default", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "ultrafast"];
-
 /// All that is wrong with a configuration.
 pub fn problems(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
@@ -152,10 +149,10 @@ fn encoder(config: &Config, found: &mut Vec<Problem>) {
         f64::from(LONGEST_GOP),
         "2 reads single frames fastest, 15 is a good start, 30 makes the smallest files",
     );
-    if !PRESETS.contains(&encoder.preset.as_str()) {
+    if Preset::named(&encoder.preset).is_none() {
         found.push(Problem::new(
             "dataset.encoder.preset",
-            PRESETS.join(", "),
+            Preset::NAMES.map(|(name, _)| name).join(", "),
             format!("\"{}\"", encoder.preset),
             "leave it out for fast",
         ));

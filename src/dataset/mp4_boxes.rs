@@ -98,6 +98,9 @@ pub fn sample_entry(track: &VideoTrack, format: &SampleFormat) -> Result<SampleE
                 unknown_boxes: vec![color(track.color_range)],
             }))
         }
+        SampleFormat::Hevc { .. } | SampleFormat::Av1 { .. } => {
+            Err(Error::with_reason(ErrorKind::Unsupported, "H.265 and AV1 are not written yet"))
+        }
         SampleFormat::Mjpeg => {
             let es = EsDescriptor {
                 es_id: EsDescriptor::MIN_ES_ID,

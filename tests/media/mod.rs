@@ -5,6 +5,7 @@ use openh264::decoder::Decoder;
 use openh264::formats::YUVSource;
 use recorder::budget::Budget;
 use recorder::clock::Stamp;
+use recorder::codec::Preset;
 use recorder::codec::Sample;
 use recorder::codec::openh264::nal_units;
 use recorder::codec::stream::StreamParams;
@@ -22,7 +23,19 @@ pub fn frame(data: Vec<u8>, format: PixelFormat, width: u32, height: u32) -> Arc
 
 pub fn params(codec: Codec, width: u32, height: u32) -> StreamParams {
     let color_range = ColorRange::Limited;
-    StreamParams { codec, quality: 23, gop: 15, width, height, fps: 30, color_range, stats_stride: 1 }
+    StreamParams {
+        codec,
+        quality: 23,
+        gop: 15,
+        width,
+        height,
+        fps: 30,
+        color_range,
+        bitrate: None,
+        preset: Preset::P1,
+        gpu_id: 0,
+        stats_stride: 1,
+    }
 }
 
 pub fn camera(kind: CameraKind, path: Option<&Path>, width: u32, height: u32) -> Camera {

@@ -157,8 +157,8 @@ pub fn tree(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 /// The CPU's encoder with something between it and the pool.
 pub fn tampered(tamper: impl Fn(u64) -> Result<(), CodecError> + Send + Sync + 'static) -> OpenEncoder {
     let tamper: Tamper = Arc::new(tamper);
-    let software = backend::software();
-    Arc::new(move |params| Ok(Box::new(Tampered { inner: software(params)?, tamper: tamper.clone() })))
+    let standard = backend::standard();
+    Arc::new(move |params, device| Ok(Box::new(Tampered { inner: standard(params, device)?, tamper: tamper.clone() })))
 }
 
 type Tamper = Arc<dyn Fn(u64) -> Result<(), CodecError> + Send + Sync>;
@@ -176,10 +176,6 @@ impl StreamEncoder for Tampered {
 
     fn format(&self) -> &Arc<SampleFormat> {
         self.inner.format()
-    }
-
-    fn backend(&self) -> &'static str {
-        self.inner.backend()
     }
 }
 

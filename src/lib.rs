@@ -19,12 +19,14 @@ pub mod dataset;
 pub mod disk_space;
 pub mod episode;
 pub mod frame;
+pub mod gpu_health;
 pub mod lerobot_home;
 pub mod metrics;
 pub mod restart;
 pub mod run;
 pub mod spill;
 pub mod status;
+pub mod watchdog;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

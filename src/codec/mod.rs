@@ -38,6 +38,13 @@ pub enum CodecError {
     Library { library: &'static str, index: u64, words: String },
 }
 
+impl CodecError {
+    /// The kind of failure, from a bounded set: a label in metrics.
+    pub fn kind(&self) -> &'static str {
+        "error"
+    }
+}
+
 /// One encoded frame of a video. H.264 and H.265 come as length-prefixed NAL units (4 bytes, as in an `avc1` track), with
 /// the parameter sets in front of every key frame; AV1 as OBUs with their sizes, without temporal delimiters, with the
 /// sequence header in front of every key frame; MJPEG as the JPEG itself.

@@ -43,6 +43,8 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Some(Command::Schema { markdown: true }) => print(&reference::markdown()),
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
+        Some(Command::Encoders(options)) if options.probe_in_process => print(&codec::gpu::probe_for_parent()),
+        Some(Command::Encoders(_)) => print(&format!("{:#}\n", serde_json::json!(codec::gpu::prober()()))),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);

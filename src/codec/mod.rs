@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod fragment;
+pub mod gpu;
 pub mod jpeg;
 pub mod openh264;
 pub mod stream;

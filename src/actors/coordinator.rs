@@ -102,7 +102,7 @@ pub struct CoordinatorState {
     tick: u64,
     ended: bool,
     failure: Option<String>,
-    /// Simulated time has stopped: nothing is recorded any more.
+    /// Simulated time stands still: nothing may be recorded now.
     rest: Option<Hold>,
 }
 
@@ -210,6 +210,8 @@ impl Actor for Coordinator {
             CoordinatorMessage::TakeFailed { take, reason } => state.failed(take, reason),
         }
         state.hand_on();
+        state.end_if_stuck();
+        state.rest();
         state.end_run();
         Ok(())
     }
@@ -234,12 +236,42 @@ impl CoordinatorState {
     }
 
     fn may_begin(&self) -> bool {
+        // Those that nobody can encode are not waited for.
+        let saving = self.saving.values().filter(|waits| !**waits).count();
         let room = match self.arguments.pace {
             Pace::Free => true,
-            Pace::Saved => self.saving.is_empty(),
-            Pace::Waiting(most) => self.saving.len() < most,
+            Pace::Saved => saving == 0,
+            Pace::Waiting(most) => saving < most,
         };
         room && !self.backlog_full
+    }
+
+    /// Ends a run that could only wait: the disk is full of takes that nobody can encode.
+    fn end_if_stuck(&mut self) {
+        let between = matches!(self.run.phase(), Phase::Recording { rows: 0, .. });
+        if between && self.backlog_full && !self.saving.is_empty() && self.saving.values().all(|waits| *waits) {
+            let _ = self.run.key(Key::Stop);
+            self.failure.get_or_insert(
+                "there is no encoder, and no room for more pictures that wait for one: they are safe on disk and are encoded by the next run or by `recorder regenerate`; raise limits.spill_mib to record more".into(),
+            );
+        }
+    }
+
+    /// Holds simulated time while nothing may be recorded: cameras and ticks would run as fast as they can, and take the
+    /// CPU from the encoders.
+    fn rest(&mut self) {
+        let recording = matches!(self.run.phase(), Phase::Recording { rows, .. } if rows > 0);
+        let held = self.arguments.clock.is_simulated() && !recording && !self.may_begin();
+        if held || self.is_done() {
+            self.rest.get_or_insert_with(|| self.arguments.clock.hold());
+        } else {
+            self.rest = None;
+        }
+    }
+
+    /// No row will be handed on any more.
+    fn is_done(&self) -> bool {
+        self.run.phase() == Phase::Done && self.open.is_none() && self.ends.is_empty()
     }
 
     /// Hands on all rows that are known, and ends takes after their last row.
@@ -400,13 +432,8 @@ impl CoordinatorState {
     }
 
     fn end_run(&mut self) {
-        if self.run.phase() != Phase::Done || self.open.is_some() || !self.ends.is_empty() {
-            return;
-        }
-        // Else simulated cameras and ticks would run as fast as they can, and take the CPU from the encoders.
-        self.rest.get_or_insert_with(|| self.arguments.clock.hold());
         let encoding = self.saving.values().any(|waits| !waits);
-        if !encoding && !self.ended {
+        if self.is_done() && !encoding && !self.ended {
             self.ended = true;
             self.show(true);
             let _ = self.arguments.recorder.cast(RecorderMessage::RunEnded { failure: self.failure.take() });

@@ -4,6 +4,7 @@
 //! then [`openh264`] or, with `codec = "copy"`, the camera's JPEGs as they are. [`fragment`] groups the result.
 
 pub mod backend;
+pub mod choice;
 pub mod fragment;
 pub mod gpu;
 pub mod jpeg;

@@ -244,7 +244,7 @@ impl PoolState {
             let cameras: Vec<_> = self.arguments.cameras.iter().map(|c| (c.params.gpu_id, c.params.codec)).collect();
             tokio::task::spawn_blocking(move || {
                 let report = prober();
-                let usable = cameras.iter().all(|(gpu, codec)| report.refusal_of(*gpu, *codec).is_none());
+                let usable = cameras.iter().all(|(gpu, codec)| report.can_encode(*gpu, *codec).is_ok());
                 let _ = pool.cast(PoolMessage::GpuProbed { usable });
             });
         }

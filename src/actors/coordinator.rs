@@ -98,6 +98,8 @@ pub struct CoordinatorState {
     saving: BTreeMap<TakeId, bool>,
     /// No room for pictures that wait on disk.
     backlog_full: bool,
+    /// The next take waits for encoders.
+    held: bool,
     rates: Vec<Rate>,
     tick: u64,
     ended: bool,
@@ -140,6 +142,7 @@ impl Actor for Coordinator {
             open: None,
             saving: arguments.waiting.iter().map(|take| (*take, false)).collect(),
             backlog_full: false,
+            held: false,
             rates: arguments.cameras.iter().map(|_| Rate::default()).collect(),
             tick: 0,
             ended: false,
@@ -260,9 +263,14 @@ impl CoordinatorState {
     /// Holds simulated time while nothing may be recorded: cameras and ticks would run as fast as they can, and take the
     /// CPU from the encoders.
     fn rest(&mut self) {
+        let held = !self.may_begin() && matches!(self.run.phase(), Phase::Recording { rows: 0, .. });
+        if held != self.held {
+            self.held = held;
+            self.show(true);
+        }
         let recording = matches!(self.run.phase(), Phase::Recording { rows, .. } if rows > 0);
-        let held = self.arguments.clock.is_simulated() && !recording && !self.may_begin();
-        if held || self.is_done() {
+        let idle = self.arguments.clock.is_simulated() && !recording && !self.may_begin();
+        if idle || self.is_done() {
             self.rest.get_or_insert_with(|| self.arguments.clock.hold());
         } else {
             self.rest = None;
@@ -465,7 +473,7 @@ impl CoordinatorState {
                 Phase::Done => (status::Phase::Finishing, 0, 0),
             };
             s.phase = phase;
-            s.held = matches!(self.run.phase(), Phase::Recording { rows: 0, .. }) && !self.may_begin();
+            s.held = self.held;
             s.episode = self.episode();
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
             for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {

@@ -225,7 +225,7 @@ impl PoolState {
                 generation: 0,
                 params: Arc::new(params),
                 tail: VecDeque::new(),
-                spill: Spill::new(self.arguments.spill_dir.clone()),
+                spill: Spill::temporary(self.arguments.spill_dir.clone()),
                 replaced: VecDeque::new(),
                 next_frame: 0,
                 finishing: false,
@@ -278,18 +278,17 @@ impl PoolState {
         let limit = self.arguments.spill_limit_bytes;
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let before = stream.spill.bytes();
-        let room = self.spilled_bytes + frame.data.len() as u64 <= limit;
-        if room {
-            if let Err(error) = stream.spill.push(index, &frame) {
-                self.fail(id.take, &error.to_string());
-                return;
-            }
-        } else if stream.spill.push_repeat(index) {
-            stream.replaced.push_back(index);
+        let room = self.spilled_bytes + stream.spill.needed(&frame) <= limit;
+        let pushed = if room {
+            stream.spill.push(index, &frame).map(|()| true)
         } else {
+            stream.spill.push_stand_in(index).inspect(|stands_in| stream.replaced.extend(stands_in.then_some(index)))
+        };
+        match pushed {
+            Ok(true) => {}
             // Nothing on disk could stand in: the frame stays in memory, within its credits.
-            self.send(id, index, frame);
-            return;
+            Ok(false) => return self.send(id, index, frame),
+            Err(error) => return self.fail(id.take, &error.to_string()),
         }
         self.spilled_bytes += stream.spill.bytes() - before;
         ::metrics::gauge!(metrics::SPILL_BYTES).set(self.spilled_bytes as f64);
@@ -308,14 +307,13 @@ impl PoolState {
     fn refill(&mut self, camera: CameraIndex) {
         let Some(id) = self.streams.keys().find(|id| id.camera == camera).copied() else { return };
         while let Some(stream) = self.streams.get_mut(&id) {
-            let Some(len) = stream.spill.next_len() else { return };
-            let Ok(credit) = self.arguments.cameras[camera].readback.try_acquire(len) else { return };
+            let readback = &self.arguments.cameras[camera].readback;
             let before = stream.spill.bytes();
-            let popped = stream.spill.pop(credit);
+            let popped = stream.spill.pop(|len| readback.try_acquire(len).ok());
             let ended = stream.finishing && stream.spill.is_empty();
             self.spilled_bytes = self.spilled_bytes.saturating_sub(before - stream.spill.bytes());
             match popped {
-                Ok(Some((index, frame))) => self.send(id, index, Arc::new(frame)),
+                Ok(Some((index, frame))) => self.send(id, index, frame),
                 Ok(None) => return,
                 Err(error) => return self.fail(id.take, &error.to_string()),
             }

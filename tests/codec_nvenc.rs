@@ -7,7 +7,6 @@
 mod fake_driver;
 mod media;
 
-use fake_driver::Driver;
 use media::{decode_h264, frame, params, textured};
 use recorder::codec::backend::{Device, PictureEncoder, open_pictures};
 use recorder::codec::bitstream::nal_units;
@@ -19,6 +18,65 @@ use recorder::config::schema::{Codec, ColorRange};
 use recorder::frame::PixelFormat;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A driver that a child finds, its faults, and what was asked of it.
+struct Driver {
+    folder: TempDir,
+    faults: String,
+}
+
+impl Driver {
+    /// The fake driver, with faults; its README tells of them.
+    fn new(faults: &str) -> Driver {
+        Driver::with(faults, true, true)
+    }
+
+    /// A driver for computing alone.
+    fn cuda_only() -> Driver {
+        Driver::with("", true, false)
+    }
+
+    /// No driver at all.
+    fn none() -> Driver {
+        Driver::with("", false, false)
+    }
+
+    /// A library that is not there is an empty file in front of the one that this machine may have.
+    fn with(faults: &str, cuda: bool, encode: bool) -> Driver {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, library, there) in [
+            // The name for programs that are linked with it, which the loader tries too.
+            ("libcuda.so", fake_driver::CUDA, cuda),
+            (fake_driver::CUDA, fake_driver::CUDA, cuda),
+            (fake_driver::NVENC, fake_driver::NVENC, encode),
+        ] {
+            let path = folder.path().join(name);
+            match there {
+                true => std::os::unix::fs::symlink(fake_driver::folder().join(library), path).unwrap(),
+                false => std::fs::write(path, "").unwrap(),
+            }
+        }
+        Driver { folder, faults: faults.into() }
+    }
+
+    fn apply(&self, command: &mut Command) {
+        let trace = self.folder.path().join("trace");
+        command.env("LD_LIBRARY_PATH", self.folder.path()).env("FAKE_NVENC", &self.faults).env("FAKE_NVENC_TRACE", trace);
+    }
+
+    /// A line for each call that matters.
+    fn trace(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("trace")).unwrap_or_default()
+    }
+
+    /// Sessions that were opened and not closed.
+    fn open_sessions(&self) -> usize {
+        let trace = self.trace();
+        let count = |call: &str| trace.lines().filter(|line| line.starts_with(call)).count();
+        count("open ") - count("destroy ")
+    }
+}
 
 const W: u32 = 322;
 const H: u32 = 242;

@@ -2,6 +2,7 @@
 //!
 //! [`stream::VideoStream`] is the whole way for one camera in one episode: [`jpeg`] or YUYV to planes ([`yuv`]),
 //! then [`openh264`], [`nvenc`] or, with `codec = "copy"`, the camera's JPEGs as they are. [`fragment`] groups the result.
+//! [`bitstream`] is how encoded pictures are taken apart.
 
 pub mod backend;
 pub mod bitstream;
@@ -76,6 +77,18 @@ pub enum SampleFormat {
     Av1 { sequence_header: Vec<u8> },
     /// JPEG pictures.
     Mjpeg,
+}
+
+impl SampleFormat {
+    /// The codec in words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SampleFormat::H264 { .. } => "H.264",
+            SampleFormat::Hevc { .. } => "H.265",
+            SampleFormat::Av1 { .. } => "AV1",
+            SampleFormat::Mjpeg => "MJPEG",
+        }
+    }
 }
 
 /// A run of consecutive frames of one stream, a GOP or a second, whichever is shorter: the unit that is written,

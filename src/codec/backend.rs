@@ -5,10 +5,12 @@ use super::yuv::I420;
 use super::{CodecError, Sample, SampleFormat, openh264};
 use crate::config::schema::Codec;
 use crate::frame::Frame;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Where a video is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Device {
     Cpu,
     /// NVENC, on the GPU of [`StreamParams::gpu_id`].

@@ -61,6 +61,16 @@ pub fn name(codec: Codec, device: Device) -> &'static str {
     }
 }
 
+/// The name of a codec in metrics and in info.json.
+pub fn codec_name(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "h264",
+        Codec::Hevc => "hevc",
+        Codec::Av1 => "av1",
+        Codec::Copy => "mjpeg",
+    }
+}
+
 impl StreamEncoder for VideoStream {
     fn encode(&mut self, frame: &Arc<Frame>, index: u64) -> Result<Encoded, CodecError> {
         VideoStream::encode(self, frame, index)

@@ -5,10 +5,12 @@ use super::yuv::I420;
 use super::{CodecError, Sample, SampleFormat, nvenc, openh264};
 use crate::config::schema::Codec;
 use crate::frame::Frame;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Where a video is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Device {
     Cpu,
     /// NVENC, on the GPU of [`StreamParams::gpu_id`].
@@ -56,6 +58,16 @@ pub fn name(codec: Codec, device: Device) -> &'static str {
         (Codec::Copy, _) => "copy",
         (_, Device::Cpu) => "openh264",
         (_, Device::Gpu) => "nvenc",
+    }
+}
+
+/// The name of a codec in metrics and in info.json.
+pub fn codec_name(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "h264",
+        Codec::Hevc => "hevc",
+        Codec::Av1 => "av1",
+        Codec::Copy => "mjpeg",
     }
 }
 

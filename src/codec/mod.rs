@@ -16,6 +16,7 @@ pub mod yuv;
 
 use crate::config::schema::Codec;
 use crate::frame::DropReason;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Why a stream cannot be encoded. A frame that cannot be decoded is not among them: see [`stream::Encoded::substituted`].
@@ -135,7 +136,8 @@ impl PixelHistogram {
 }
 
 /// NVENC's presets, from the fastest to the one with the smallest files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Preset {
     #[default]
     P1,

@@ -50,6 +50,9 @@ pub struct Encoders {
     /// Ask the NVIDIA driver in this very process and print what it says: what the recorder has a child process do
     #[arg(long, hide = true, exclusive = true)]
     pub probe_in_process: bool,
+    /// Try one encoder in this very process and print its figures: what the recorder has a child process do
+    #[arg(long, hide = true, exclusive = true, value_name = "JSON")]
+    pub trial_in_process: Option<String>,
 }
 
 const AFTER_HELP: &str = "\

@@ -20,7 +20,7 @@ use crate::spill::{Spill, SpillError};
 use crate::status::SharedStatus;
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,8 +131,6 @@ struct Take {
     /// Cameras whose video is whole, and what made it.
     encoded: BTreeMap<usize, &'static str>,
     kept: Kept,
-    /// Rows of a camera that repeat a frame.
-    repeated: HashSet<(usize, u64)>,
     /// Rows of a camera whose frame could not be shown after all.
     substituted: Vec<(usize, u64, DropReason)>,
     switches: Vec<(usize, EncoderSwitch)>,
@@ -240,8 +238,8 @@ impl ThreadLocalActor for Writer {
 
 impl Take {
     fn new(writer: EpisodeWriter) -> Take {
-        let (encoded, kept, repeated, substituted, switches) = Default::default();
-        Take { writer, report: None, encoded, kept, repeated, substituted, switches }
+        let (encoded, kept, substituted, switches) = Default::default();
+        Take { writer, report: None, encoded, kept, substituted, switches }
     }
 }
 
@@ -256,9 +254,6 @@ impl WriterState {
             }
             WriterMessage::Row { take, row } => {
                 if let Some(open) = self.takes.get_mut(&take) {
-                    let index = open.writer.rows();
-                    let repeated = row.cameras.iter().enumerate().filter(|(_, frame)| frame.repeated);
-                    open.repeated.extend(repeated.map(|(camera, _)| (camera, index)));
                     open.writer.push_row(*row)?;
                 }
             }
@@ -351,8 +346,6 @@ impl WriterState {
         for waiting in std::mem::take(&mut self.arguments.waiting) {
             let take = waiting.report.take;
             let mut open = Take::new(self.arguments.dataset.reopen(&waiting).map_err(|error| (take, error.into()))?);
-            let repeated = |(row, camera): (u64, usize)| (camera, row);
-            open.repeated = waiting.repeated().map(repeated).collect();
             open.report = Some(waiting.report);
             open.kept.all = true;
             open.kept.parked = true;
@@ -375,7 +368,7 @@ impl WriterState {
             return Ok(());
         }
         open.kept.files.values().try_for_each(Spill::sync)?;
-        open.writer.park(&self.arguments.task, report)?;
+        open.writer.park(&WaitingTake::new(self.arguments.task.clone(), report.clone()))?;
         open.kept.parked = true;
         let later = std::mem::take(&mut open.kept.later);
         self.encode_kept(take, later);
@@ -410,7 +403,7 @@ impl WriterState {
             let Some(report) = open.report else { return };
             // A frame that is shown twice is dropped once.
             let once =
-                open.substituted.into_iter().filter(|(camera, row, _)| !open.repeated.contains(&(*camera, *row)));
+                open.substituted.into_iter().filter(|(camera, row, _)| !open.writer.is_repeated(*camera, *row));
             let substituted: Vec<_> = once.map(|(camera, _, reason)| (camera, reason)).collect();
             let counters = counters(&self.arguments, &report, &substituted, (&open.encoded, open.switches));
             match self.arguments.dataset.commit(open.writer, &self.arguments.task, &counters) {

@@ -7,6 +7,7 @@ use super::super::encoder::{Encoder, EncoderArguments, EncoderMessage};
 use super::super::writer::WriterMessage;
 use super::{Failure, Home, PoolMessage, PoolState, StreamId, Switch, is_made_on_cpu};
 use crate::codec::backend::{self, Device};
+use crate::codec::nvenc::Reason;
 use crate::config::schema::OnGpuFailure;
 use crate::frame::CameraIndex;
 use crate::metrics;
@@ -111,7 +112,7 @@ impl PoolState {
     ) -> Result<(), ActorProcessingErr> {
         ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => "encoder", "reason" => failure.kind).increment(1);
         // Too many sessions at a time say nothing of the next one.
-        let counts = failure.kind != "sessions";
+        let counts = failure.kind != Reason::Sessions.name();
         let too_often = counts && self.health.failed(self.arguments.clock.now().mono_ns);
         self.leave_gpu(id, failure, since);
         if too_often {

@@ -83,7 +83,7 @@ pub struct Failure {
 
 impl Failure {
     fn of(error: &ActorProcessingErr) -> Failure {
-        let kind = error.downcast_ref::<CodecError>().map_or("panic", CodecError::kind);
+        let kind = error.downcast_ref::<CodecError>().map_or("panic", |error| error.reason().name());
         Failure { kind, words: error.to_string() }
     }
 }

@@ -62,7 +62,10 @@ impl Driver {
 
     fn apply(&self, command: &mut Command) {
         let trace = self.folder.path().join("trace");
-        command.env("LD_LIBRARY_PATH", self.folder.path()).env("FAKE_NVENC", &self.faults).env("FAKE_NVENC_TRACE", trace);
+        command
+            .env("LD_LIBRARY_PATH", self.folder.path())
+            .env("FAKE_NVENC", &self.faults)
+            .env("FAKE_NVENC_TRACE", trace);
     }
 
     /// A line for each call that matters.

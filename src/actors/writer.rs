@@ -127,6 +127,7 @@ pub struct WriterState {
 
 struct Take {
     writer: EpisodeWriter,
+    task: String,
     report: Option<TakeReport>,
     /// Cameras whose video is whole, and what made it.
     encoded: BTreeMap<usize, &'static str>,
@@ -237,9 +238,9 @@ impl ThreadLocalActor for Writer {
 }
 
 impl Take {
-    fn new(writer: EpisodeWriter) -> Take {
+    fn new(writer: EpisodeWriter, task: String) -> Take {
         let (encoded, kept, substituted, switches) = Default::default();
-        Take { writer, report: None, encoded, kept, substituted, switches }
+        Take { writer, task, report: None, encoded, kept, substituted, switches }
     }
 }
 
@@ -250,7 +251,7 @@ impl WriterState {
                 self.look_at_disk();
                 disk_space::require(self.arguments.dataset.root(), self.arguments.min_free_bytes)?;
                 let writer = self.arguments.dataset.begin(take)?;
-                self.takes.insert(take, Take::new(writer));
+                self.takes.insert(take, Take::new(writer, self.arguments.task.clone()));
             }
             WriterMessage::Row { take, row } => {
                 if let Some(open) = self.takes.get_mut(&take) {
@@ -345,7 +346,8 @@ impl WriterState {
     fn take_up_waiting(&mut self) -> Result<(), (TakeId, WriterError)> {
         for waiting in std::mem::take(&mut self.arguments.waiting) {
             let take = waiting.report.take;
-            let mut open = Take::new(self.arguments.dataset.reopen(&waiting).map_err(|error| (take, error.into()))?);
+            let writer = self.arguments.dataset.reopen(&waiting).map_err(|error| (take, error.into()))?;
+            let mut open = Take::new(writer, waiting.task);
             open.report = Some(waiting.report);
             open.kept.all = true;
             open.kept.parked = true;
@@ -368,7 +370,7 @@ impl WriterState {
             return Ok(());
         }
         open.kept.files.values().try_for_each(Spill::sync)?;
-        open.writer.park(&WaitingTake::new(self.arguments.task.clone(), report.clone()))?;
+        open.writer.park(&WaitingTake::new(open.task.clone(), report.clone()))?;
         open.kept.parked = true;
         let later = std::mem::take(&mut open.kept.later);
         self.encode_kept(take, later);
@@ -402,11 +404,10 @@ impl WriterState {
             let Some(open) = self.takes.remove(&take) else { return };
             let Some(report) = open.report else { return };
             // A frame that is shown twice is dropped once.
-            let once =
-                open.substituted.into_iter().filter(|(camera, row, _)| !open.writer.is_repeated(*camera, *row));
+            let once = open.substituted.into_iter().filter(|(camera, row, _)| !open.writer.is_repeated(*camera, *row));
             let substituted: Vec<_> = once.map(|(camera, _, reason)| (camera, reason)).collect();
             let counters = counters(&self.arguments, &report, &substituted, (&open.encoded, open.switches));
-            match self.arguments.dataset.commit(open.writer, &self.arguments.task, &counters) {
+            match self.arguments.dataset.commit(open.writer, &open.task, &counters) {
                 Ok(committed) => {
                     let ended = report.ended.mono_ns;
                     let seconds = self.arguments.clock.now().mono_ns.saturating_sub(ended) as f64 / 1e9;

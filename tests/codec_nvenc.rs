@@ -84,7 +84,8 @@ const H: u32 = 242;
 /// Picture `k` of a series of which no two are alike. Its width is no multiple of any pitch.
 fn picture(k: usize, range: ColorRange) -> I420 {
     let mut picture = I420::grey(W, H, range);
-    let jpeg = textured(W as usize, H as usize, k);
+    // Far enough from its neighbours.
+    let jpeg = textured(W as usize, H as usize, 7 * k);
     jpeg::Decoder::new().unwrap().decode(&jpeg, &mut picture).unwrap();
     picture
 }
@@ -388,7 +389,7 @@ mod part {
                 assert!(psnr(plane, source) > 30.0, "frame {k}: {} dB", psnr(plane, source));
             }
             let neighbour = picture(k + 1, ColorRange::Limited);
-            assert!(psnr(&decoded.planes[0], neighbour.planes()[0]) < 30.0, "the pictures are too much alike");
+            assert!(psnr(&decoded.planes[0], neighbour.planes()[0]) < 20.0, "the pictures are too much alike");
         }
     }
 
@@ -400,16 +401,18 @@ mod part {
             let samples = encode(&mut encoder, ColorRange::Limited, &[0, 3], 5);
             assert!(samples[0].sync && samples[3].sync);
             let mut bytes = Vec::new();
-            for sample in &samples {
+            for (sample, index) in samples.iter().zip(0..) {
+                // The fake makes every picture of these codecs a key frame, unasked for ones without parameter sets.
+                let asked = [0, 3].contains(&index);
                 match &**encoder.format() {
                     SampleFormat::Hevc { vps, sps, pps } => {
                         assert_eq!([vps[0] >> 1, sps[0] >> 1, pps[0] >> 1], [32, 33, 34]);
                         let has = |set: &[u8]| nal_units(&sample.data).any(|nal| nal == set);
-                        assert!(!sample.sync || has(vps) && has(sps) && has(pps));
+                        assert!(!asked || has(vps) && has(sps) && has(pps), "frame {index}");
                         nal_units(&sample.data).for_each(|nal| bytes.extend([&[0, 0, 0, 1], nal].concat()));
                     }
                     SampleFormat::Av1 { sequence_header } => {
-                        assert!(!sample.sync || sample.data.starts_with(sequence_header));
+                        assert!(!asked || sample.data.starts_with(sequence_header), "frame {index}");
                         // A delimiter, which tracks go without, for the demuxer of plain files.
                         bytes.extend([&[0x12, 0x00], &sample.data[..]].concat());
                     }

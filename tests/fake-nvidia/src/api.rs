@@ -94,14 +94,14 @@ fn layout(format: u32) -> Option<Layout> {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn NvEncodeAPIGetMaxSupportedVersion(version: *mut u32) -> u32 {
+pub unsafe extern "C" fn NvEncodeAPIGetMaxSupportedVersion(version: *mut u32) -> u32 {
     let api = faults().api;
     // SAFETY: the caller's pointer.
     status("get_max_supported_version", unsafe { count((api.major << 4 | api.minor) as usize, version) })
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn NvEncodeAPICreateInstance(functions: *mut nv::NV_ENCODE_API_FUNCTION_LIST) -> u32 {
+pub unsafe extern "C" fn NvEncodeAPICreateInstance(functions: *mut nv::NV_ENCODE_API_FUNCTION_LIST) -> u32 {
     // SAFETY: the caller's structure, whose size is the same in all APIs.
     let answer = present(functions, "the function list").and_then(|()| unsafe {
         supported(field!(functions, version), Structure::FunctionList)?;

@@ -17,5 +17,7 @@ mod picture;
 mod session;
 mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod versions;

@@ -238,7 +238,7 @@ impl Session {
             (Some(since), Some(interval)) => since >= interval,
             (Some(_), None) => false,
         };
-        let key = due || given.flags & (FORCE_INTRA | FORCE_IDR) != 0;
+        let key = due || given.flags & (FORCE_INTRA | FORCE_IDR) != 0 || stream.coder.is_intra_only();
         let in_stream = !settings.disable_headers && key && (settings.repeat_headers || stream.pictures == 0);
         let headers = in_stream || given.flags & OUTPUT_HEADERS != 0;
         let coded = stream.coder.encode(&picture, key, headers).or_else(|words| refuse(GENERIC, words))?;

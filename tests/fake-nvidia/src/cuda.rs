@@ -150,7 +150,7 @@ unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, length: c_int, device: c
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int) -> c_int {
-    let answer = check_device(device).and_then(|_| match attribute {
+    let answer = check_device(device).and(match attribute {
         MAXIMUM_THREADS_PER_BLOCK => Ok(1024),
         COMPUTE_CAPABILITY_MAJOR => Ok(COMPUTE_CAPABILITY.0),
         COMPUTE_CAPABILITY_MINOR => Ok(COMPUTE_CAPABILITY.1),

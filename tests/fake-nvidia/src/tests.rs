@@ -51,14 +51,17 @@ struct Client {
 
 macro_rules! call {
     ($client:expr, $function:ident, $($argument:expr),*) => {
-        // SAFETY: the fake gives statuses that the enum has, unless a fault asks for another.
-        unsafe { get!($client.list.at(), $function).unwrap()($client.encoder, $($argument),*) as u32 }
+        {
+            let function = get!($client.list.at(), $function).unwrap();
+            // SAFETY: the fake gives statuses that the enum has, unless a fault asks for another.
+            unsafe { function($client.encoder, $($argument),*) as u32 }
+        }
     };
 }
 
 impl Client {
     fn open() -> Client {
-        let mut list = Zeroed::new();
+        let mut list = Zeroed::<nv::NV_ENCODE_API_FUNCTION_LIST>::new();
         set!(list.at(), version, nv::NV_ENCODE_API_FUNCTION_LIST_VER);
         // SAFETY: the structure is there.
         assert_eq!(unsafe { NvEncodeAPICreateInstance(list.at()) }, SUCCESS);
@@ -73,14 +76,15 @@ impl Client {
 
     /// Opens another session, with parameters that are changed first.
     fn reopen(&mut self, change: impl FnOnce(*mut nv::NV_ENC_OPEN_ENCODE_SESSION_EX_PARAMS)) -> u32 {
-        let mut parameters = Zeroed::new();
+        let mut parameters = Zeroed::<nv::NV_ENC_OPEN_ENCODE_SESSION_EX_PARAMS>::new();
         set!(parameters.at(), version, nv::NV_ENC_OPEN_ENCODE_SESSION_EX_PARAMS_VER);
         set!(parameters.at(), apiVersion, nv::NVENCAPI_VERSION);
         set!(parameters.at(), deviceType, nv::NV_ENC_DEVICE_TYPE::NV_ENC_DEVICE_TYPE_CUDA);
         set!(parameters.at(), device, self.context);
         change(parameters.at());
+        let open = get!(self.list.at(), nvEncOpenEncodeSessionEx).unwrap();
         // SAFETY: the structure is there.
-        unsafe { get!(self.list.at(), nvEncOpenEncodeSessionEx).unwrap()(parameters.at(), &mut self.encoder) as u32 }
+        unsafe { open(parameters.at(), &mut self.encoder) as u32 }
     }
 
     /// Initialises with a preset's configuration that is changed first.
@@ -96,7 +100,9 @@ impl Client {
         let asked = (codec, nv::NV_ENC_PRESET_P4_GUID);
         assert_eq!(call!(self, nvEncGetEncodePresetConfigEx, asked.0, asked.1, tuning, preset.at()), SUCCESS);
         let mut parameters = Zeroed::<nv::NV_ENC_INITIALIZE_PARAMS>::new();
-        let (to, config) = (parameters.at(), &raw mut (*preset.at()).presetCfg);
+        let to = parameters.at();
+        // SAFETY: the structure is there.
+        let config = unsafe { &raw mut (*preset.at()).presetCfg };
         set!(to, version, nv::NV_ENC_INITIALIZE_PARAMS_VER);
         set!(to, encodeGUID, codec);
         set!(to, presetGUID, asked.1);
@@ -183,8 +189,9 @@ impl Client {
         }
         assert_eq!(get!(parameters.at(), outputTimeStamp), 77);
         let data = get!(parameters.at(), bitstreamBufferPtr).cast::<u8>();
-        // SAFETY: the buffer is locked.
-        let data = unsafe { std::slice::from_raw_parts(data, get!(parameters.at(), bitstreamSizeInBytes) as usize) };
+        let size = get!(parameters.at(), bitstreamSizeInBytes) as usize;
+        // SAFETY: the buffer is locked, and holds so many bytes.
+        let data = unsafe { std::slice::from_raw_parts(data, size) };
         (status, data.to_vec(), get!(parameters.at(), pictureType) == nv::NV_ENC_PIC_TYPE::NV_ENC_PIC_TYPE_IDR)
     }
 }

@@ -10,6 +10,7 @@ pub mod arm;
 pub mod budget;
 pub mod camera;
 pub mod check;
+pub mod child;
 pub mod cli;
 pub mod clock;
 pub mod codec;
@@ -17,14 +18,17 @@ pub mod config;
 pub mod console;
 pub mod dataset;
 pub mod disk_space;
+pub mod encoders;
 pub mod episode;
 pub mod frame;
+pub mod gpu_health;
 pub mod lerobot_home;
 pub mod metrics;
 pub mod restart;
 pub mod run;
 pub mod spill;
 pub mod status;
+pub mod watchdog;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

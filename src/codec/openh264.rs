@@ -20,6 +20,9 @@ pub const MIN_QP: u32 = 12;
 /// The coarsest quantiser of H.264.
 pub const MAX_QP: u32 = 51;
 
+/// The largest picture, in pixels, upright or lying.
+pub const MAX_SIZE: (u32, u32) = (3840, 2160);
+
 /// An open encoder.
 pub struct Encoder {
     library: Library,
@@ -31,7 +34,7 @@ impl Encoder {
     /// Opens an encoder and encodes one grey picture: what opens has encoded.
     pub fn open(width: u32, height: u32, fps: u32, quality: u32, range: ColorRange) -> Result<Encoder, CodecError> {
         let even = |n: u32| n.is_multiple_of(2) && n >= 16;
-        if !even(width) || !even(height) || width.max(height) > 3840 || width.min(height) > 2160 {
+        if !even(width) || !even(height) || width.max(height) > MAX_SIZE.0 || width.min(height) > MAX_SIZE.1 {
             return Err(CodecError::Parameter {
                 what: "the picture's size",
                 found: format!("{width}x{height}"),

@@ -89,6 +89,12 @@ impl EpisodeWriter {
         self.rows.len() as u64
     }
 
+    /// Row `row` shows the frame that the row before shows.
+    pub fn is_repeated(&self, camera: usize, row: u64) -> bool {
+        let row = usize::try_from(row).ok().and_then(|row| self.rows.get(row));
+        row.and_then(|row| row.cameras.get(camera)).is_some_and(|frame| frame.repeated)
+    }
+
     /// Frames so far of a camera.
     pub fn frames(&self, camera: usize) -> u64 {
         match self.videos.get(camera).map(|video| &video.state) {

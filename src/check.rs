@@ -98,7 +98,13 @@ fn program(config: &Config, findings: &mut Findings) {
 fn dataset(config: &Config, findings: &mut Findings) {
     let root = run::root(config);
     match Dataset::check(&root, &run::dataset_spec(config), config.dataset.resume) {
-        Ok(outlook) => findings.good(format!("data set {}: {} episodes so far", root.display(), outlook.episodes)),
+        Ok(outlook) => {
+            let waiting = match outlook.waiting.len() {
+                0 => String::new(),
+                n => format!(", {n} more recorded and waiting to be encoded"),
+            };
+            findings.good(format!("data set {}: {} episodes so far{waiting}", root.display(), outlook.episodes));
+        }
         Err(error) => findings.bad(Fault::Dataset, error),
     }
     match run::require_disk(config) {

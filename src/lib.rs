@@ -1,4 +1,5 @@
 //! `recorder`: cameras and a robot arm into LeRobot data sets, encoded while they are recorded. The map is `actors.md`.
+#![deny(unsafe_code)]
 
 #[cfg(panic = "abort")]
 compile_error!("supervision needs unwinding: build without panic = \"abort\"");

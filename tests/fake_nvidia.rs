@@ -8,10 +8,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const FRAMES: usize = 50;
-const SOURCE: &str = "testsrc2=size=160x120:rate=25:duration=2";
+const FRAMES: usize = 30;
+const SOURCE: &str = "testsrc2=size=160x120:rate=25:duration=1.2";
 
-/// What ffmpeg made of two seconds of pictures.
+/// What ffmpeg made of the pictures.
 struct Run {
     folder: TempDir,
     code: Option<i32>,
@@ -73,7 +73,7 @@ impl Run {
 
     /// The least likeness of a picture to the one that was encoded, in dB.
     fn worst_psnr(&self) -> f64 {
-        let compare = "[0:v]format=yuv420p,setpts=N[a];[1:v]format=yuv420p,setpts=N[b];[a][b]psnr=stats_file=-";
+        let compare = "[0:v]format=yuv420p,settb=1/25,setpts=N[a];[1:v]format=yuv420p,settb=1/25,setpts=N[b];[a][b]psnr=stats_file=-";
         let output = Command::new("ffmpeg")
             .args(["-v", "error", "-nostdin", "-i"])
             .arg(self.video())
@@ -100,7 +100,7 @@ fn ffmpeg_encodes_h264_whatever_the_layout_of_its_input() {
         let run = encode("", "h264_nvenc", &["-pix_fmt", format, "-cq", "20", "-g", "10", "-bf", "0"]);
         assert_eq!((run.code, &*run.stderr), (Some(0), ""), "{format}");
         let keys: Vec<usize> = (0..FRAMES).filter(|i| run.frames("key_frame")[*i] == "1").collect();
-        assert_eq!(keys, [0, 10, 20, 30, 40], "{format}");
+        assert_eq!(keys, [0, 10, 20], "{format}");
         assert_eq!(run.frames("pict_type").len(), FRAMES, "{format}");
         let psnr = run.worst_psnr();
         assert!(psnr > 38.0, "{format}: {psnr} dB");
@@ -120,14 +120,11 @@ fn key_frames_and_parameter_sets_come_where_they_are_asked_for() {
     assert_eq!((run.code, &*run.stderr), (Some(0), ""));
     let keys: Vec<usize> = (0..FRAMES).filter(|i| run.frames("key_frame")[*i] == "1").collect();
     // The group of pictures begins anew with a forced key frame.
-    assert_eq!(keys, [0, 7, 27, 47]);
+    assert_eq!(keys, [0, 7, 27]);
     assert_eq!(run.calls(&["initialize", "repeat_headers=0", "disable_headers=1"]).len(), 1);
-    assert_eq!(
-        run.calls(&["encode", "headers=0"]).len(),
-        FRAMES - 2,
-        "ffmpeg asks for headers at the first and forced"
-    );
-    assert!(run.worst_psnr() > 30.0, "decoded from the headers in the container");
+    assert_eq!(run.calls(&["encode", "headers=0"]).len(), FRAMES);
+    let psnr = run.worst_psnr();
+    assert!(psnr > 30.0, "decoded by the headers in the container: {psnr} dB");
 }
 
 #[test]

@@ -263,13 +263,17 @@ impl CoordinatorState {
     /// Holds simulated time while nothing may be recorded: cameras and ticks would run as fast as they can, and take the
     /// CPU from the encoders.
     fn rest(&mut self) {
-        let held = !self.may_begin() && matches!(self.run.phase(), Phase::Recording { rows: 0, .. });
+        let next = matches!(self.run.phase(), Phase::Recording { rows: 0, .. });
+        // The last rows of a take are known only when time has gone on.
+        let between = self.open.is_none()
+            && self.ends.is_empty()
+            && (next || matches!(self.run.phase(), Phase::Resetting { .. }));
+        let idle = between && !self.may_begin() && self.arguments.clock.is_simulated();
+        let held = idle || (next && !self.may_begin());
         if held != self.held {
             self.held = held;
             self.show(true);
         }
-        let recording = matches!(self.run.phase(), Phase::Recording { rows, .. } if rows > 0);
-        let idle = self.arguments.clock.is_simulated() && !recording && !self.may_begin();
         if idle || self.is_done() {
             self.rest.get_or_insert_with(|| self.arguments.clock.hold());
         } else {

@@ -50,8 +50,13 @@ pub fn choose(config: &Config, found: &GpuReport) -> Result<Choice, Problem> {
     let name = backend::codec_name(encoder.codec);
     if encoder.codec == Codec::H264 {
         let warning = format!("the GPU is not used: {refusal}; h264 is encoded on the CPU");
-        let choice = if found.devices.is_empty() { cpu } else { |codec, warnings| gpu(codec, false, warnings) };
-        return Ok(choice(Codec::H264, vec![warning]));
+        let warnings = vec![warning];
+        // A GPU that is there may work later.
+        return Ok(if found.devices.is_empty() {
+            cpu(Codec::H264, warnings)
+        } else {
+            gpu(Codec::H264, false, warnings)
+        });
     }
     let h264_works = found.can_encode(encoder.gpu_id, Codec::H264).is_ok();
     let instead = |why: &str| {

@@ -128,7 +128,7 @@ impl PoolState {
         let pushed = if room {
             stream.spill.push(index, &frame).map(|()| true)
         } else {
-            stream.spill.push_repeat(index).inspect(|stands_in| stream.replaced.extend(stands_in.then_some(index)))
+            stream.spill.push_stand_in(index).inspect(|stands_in| stream.replaced.extend(stands_in.then_some(index)))
         };
         match pushed {
             Ok(true) => {}

@@ -301,8 +301,8 @@ fn functions(encode: &Library) -> Result<Nvenc, Fault> {
             unsafe { transmute(list.$name.ok_or_else(missing)?) }
         }};
     }
-    // The transmuted types are those of the fields.
-    #[allow(clippy::missing_transmute_annotations)]
+    // The transmuted types are those of the fields; one answers no status, and stays as it is.
+    #[allow(clippy::missing_transmute_annotations, clippy::useless_transmute)]
     Ok(Nvenc {
         open_session: entry!(nvEncOpenEncodeSessionEx),
         codec_count: entry!(nvEncGetEncodeGUIDCount),

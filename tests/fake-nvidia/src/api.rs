@@ -6,17 +6,17 @@
 
 use crate::cuda;
 use crate::faults::faults;
-use crate::picture::Layout;
+use crate::queries::*;
 use crate::session::{self, Session, Submission};
-use crate::settings::{self, Codec, PRESETS, Settings, field, word};
+use crate::settings::{Settings, field, word};
 use crate::status::*;
 use crate::trace::trace;
 use crate::versions::{Api, Structure};
-use nv::GUID;
 use nvidia_video_codec_sdk::sys::nvEncodeAPI as nv;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_void};
 
-type Handle = *mut c_void;
+/// A session or a buffer, to its caller.
+pub type Handle = *mut c_void;
 
 /// Writes a field in place: the caller's structure may be shorter than the type, as an older API has it.
 macro_rules! put {
@@ -37,7 +37,7 @@ fn status(call: &str, answer: Answer<()>) -> u32 {
 }
 
 /// Does a session's work and keeps its refusal for `nvEncGetLastErrorString`.
-fn in_session(call: &str, encoder: Handle, work: impl FnOnce(&mut Session) -> Answer<()>) -> u32 {
+pub fn in_session(call: &str, encoder: Handle, work: impl FnOnce(&mut Session) -> Answer<()>) -> u32 {
     let Some(session) = session::find(encoder.addr()) else {
         return status(call, refuse(INVALID_PTR, "no such session"));
     };
@@ -49,59 +49,19 @@ fn in_session(call: &str, encoder: Handle, work: impl FnOnce(&mut Session) -> An
     status(call, answer)
 }
 
-fn present<T>(pointer: *const T, what: &str) -> Answer<()> {
+pub fn present<T>(pointer: *const T, what: &str) -> Answer<()> {
     if pointer.is_null() { refuse(INVALID_PTR, format!("{what} is null")) } else { Ok(()) }
 }
 
-fn offered(guid: GUID) -> Answer<Codec> {
-    let codec = Codec::of_guid(guid).filter(|codec| faults().codecs.contains(codec));
-    codec.map_or_else(|| refuse(INVALID_PARAM, "encodeGUID is not of a codec on offer"), Ok)
-}
-
-/// Writes as many of `items` as the caller has room for, and says how many.
-///
-/// # Safety
-/// `to` holds `room` items, and `count` one number.
-unsafe fn list<T: Copy>(items: &[T], to: *mut T, room: u32, count: *mut u32) -> Answer<()> {
-    present(to, "the array")?;
-    present(count, "the count")?;
-    let items = &items[..items.len().min(room as usize)];
-    // SAFETY: as the caller promises.
-    unsafe {
-        to.copy_from_nonoverlapping(items.as_ptr(), items.len());
-        count.write(items.len() as u32);
-    }
-    Ok(())
-}
-
-/// # Safety
-/// `to` is null or may be written.
-unsafe fn count(number: usize, to: *mut u32) -> Answer<()> {
-    present(to, "the count")?;
-    // SAFETY: not null.
-    unsafe { to.write(number as u32) };
-    Ok(())
-}
-
-const LAYOUTS: [(nv::NV_ENC_BUFFER_FORMAT, Layout); 3] = [
-    (nv::NV_ENC_BUFFER_FORMAT::NV_ENC_BUFFER_FORMAT_NV12, Layout::Nv12),
-    (nv::NV_ENC_BUFFER_FORMAT::NV_ENC_BUFFER_FORMAT_YV12, Layout::Yv12),
-    (nv::NV_ENC_BUFFER_FORMAT::NV_ENC_BUFFER_FORMAT_IYUV, Layout::Iyuv),
-];
-
-fn layout(format: u32) -> Option<Layout> {
-    LAYOUTS.iter().find(|(number, _)| *number as u32 == format).map(|(_, layout)| *layout)
-}
-
 #[unsafe(no_mangle)]
-unsafe extern "C" fn NvEncodeAPIGetMaxSupportedVersion(version: *mut u32) -> u32 {
+pub unsafe extern "C" fn NvEncodeAPIGetMaxSupportedVersion(version: *mut u32) -> u32 {
     let api = faults().api;
     // SAFETY: the caller's pointer.
     status("get_max_supported_version", unsafe { count((api.major << 4 | api.minor) as usize, version) })
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn NvEncodeAPICreateInstance(functions: *mut nv::NV_ENCODE_API_FUNCTION_LIST) -> u32 {
+pub unsafe extern "C" fn NvEncodeAPICreateInstance(functions: *mut nv::NV_ENCODE_API_FUNCTION_LIST) -> u32 {
     // SAFETY: the caller's structure, whose size is the same in all APIs.
     let answer = present(functions, "the function list").and_then(|()| unsafe {
         supported(field!(functions, version), Structure::FunctionList)?;
@@ -199,105 +159,6 @@ extern "C" fn last_error(encoder: Handle) -> *const c_char {
 
 extern "C" fn set_streams(encoder: Handle, _input: *mut c_void, _output: *mut c_void) -> u32 {
     in_session("set_streams", encoder, |_| Ok(()))
-}
-
-unsafe extern "C" fn codec_count(encoder: Handle, to: *mut u32) -> u32 {
-    // SAFETY: the caller's pointer.
-    in_session("codec_count", encoder, |_| unsafe { count(faults().codecs.len(), to) })
-}
-
-unsafe extern "C" fn codecs(encoder: Handle, to: *mut GUID, room: u32, number: *mut u32) -> u32 {
-    let guids: Vec<GUID> = faults().codecs.iter().map(|codec| codec.guid()).collect();
-    // SAFETY: the caller's array and pointer.
-    in_session("codecs", encoder, |_| unsafe { list(&guids, to, room, number) })
-}
-
-unsafe extern "C" fn profile_count(encoder: Handle, codec: GUID, to: *mut u32) -> u32 {
-    // SAFETY: the caller's pointer.
-    in_session("profile_count", encoder, |_| unsafe { count(offered(codec)?.profiles().len(), to) })
-}
-
-unsafe extern "C" fn profiles(encoder: Handle, codec: GUID, to: *mut GUID, room: u32, number: *mut u32) -> u32 {
-    // SAFETY: the caller's array and pointer.
-    in_session("profiles", encoder, |_| unsafe { list(offered(codec)?.profiles(), to, room, number) })
-}
-
-unsafe extern "C" fn preset_count(encoder: Handle, codec: GUID, to: *mut u32) -> u32 {
-    // SAFETY: the caller's pointer.
-    in_session("preset_count", encoder, |_| unsafe { offered(codec).and_then(|_| count(PRESETS.len(), to)) })
-}
-
-unsafe extern "C" fn presets(encoder: Handle, codec: GUID, to: *mut GUID, room: u32, number: *mut u32) -> u32 {
-    // SAFETY: the caller's array and pointer.
-    in_session("presets", encoder, |_| unsafe { offered(codec).and_then(|_| list(&PRESETS, to, room, number)) })
-}
-
-unsafe extern "C" fn format_count(encoder: Handle, codec: GUID, to: *mut u32) -> u32 {
-    // SAFETY: the caller's pointer.
-    in_session("format_count", encoder, |_| unsafe { offered(codec).and_then(|_| count(LAYOUTS.len(), to)) })
-}
-
-unsafe extern "C" fn formats(
-    encoder: Handle,
-    codec: GUID,
-    to: *mut nv::NV_ENC_BUFFER_FORMAT,
-    room: u32,
-    number: *mut u32,
-) -> u32 {
-    let formats = LAYOUTS.map(|(format, _)| format);
-    // SAFETY: the caller's array and pointer.
-    in_session("formats", encoder, |_| unsafe { offered(codec).and_then(|_| list(&formats, to, room, number)) })
-}
-
-unsafe extern "C" fn caps(encoder: Handle, codec: GUID, from: *const nv::NV_ENC_CAPS_PARAM, to: *mut c_int) -> u32 {
-    use nv::NV_ENC_CAPS::*;
-    const RATE_CONTROLS: c_int = 0b111;
-    in_session("caps", encoder, |session| {
-        offered(codec)?;
-        present(from, "the parameters").and(present(to, "the value"))?;
-        // SAFETY: the caller's structure and pointer, not null.
-        unsafe {
-            session.api.check(Structure::Caps, field!(from, version))?;
-            let value = match word!(from, capsToQuery) {
-                cap if cap == NV_ENC_CAPS_SUPPORTED_RATECONTROL_MODES as u32 => RATE_CONTROLS,
-                cap if cap == NV_ENC_CAPS_SUPPORT_CABAC as u32 => 1,
-                cap if cap == NV_ENC_CAPS_WIDTH_MAX as u32 => settings::WIDEST as c_int,
-                cap if cap == NV_ENC_CAPS_HEIGHT_MAX as u32 => settings::HIGHEST as c_int,
-                cap if cap == NV_ENC_CAPS_WIDTH_MIN as u32 => settings::SMALLEST as c_int,
-                cap if cap == NV_ENC_CAPS_HEIGHT_MIN as u32 => settings::SMALLEST as c_int,
-                cap if cap == NV_ENC_CAPS_SUPPORT_DYN_BITRATE_CHANGE as u32 => 1,
-                cap if cap == NV_ENC_CAPS_NUM_ENCODER_ENGINES as u32 => 1,
-                cap if cap == NV_ENC_CAPS_DYNAMIC_QUERY_ENCODER_CAPACITY as u32 => 100,
-                // No B-frames, no look-ahead, no 10 bits, no 4:4:4, nothing else.
-                cap if cap < NV_ENC_CAPS_EXPOSED_COUNT as u32 => 0,
-                cap => return refuse(INVALID_PARAM, format!("capsToQuery {cap} is none")),
-            };
-            to.write(value);
-        }
-        Ok(())
-    })
-}
-
-unsafe extern "C" fn preset_config(
-    encoder: Handle,
-    codec: GUID,
-    preset: GUID,
-    tuning: u32,
-    to: *mut nv::NV_ENC_PRESET_CONFIG,
-) -> u32 {
-    in_session("preset_config", encoder, |session| {
-        let codec = offered(codec)?;
-        present(to, "the configuration")?;
-        require(PRESETS.contains(&preset), || "presetGUID is none of P1 to P7".into())?;
-        require((1..=4).contains(&tuning), || format!("tuningInfo {tuning} is none"))?;
-        // SAFETY: the caller's structure, not null, of the same size in all APIs.
-        unsafe {
-            session.api.check(Structure::PresetConfig, field!(to, version))?;
-            session.api.check(Structure::Config, field!(to, presetCfg.version))?;
-            settings::write_preset(&raw mut (*to).presetCfg, session.api, codec);
-        }
-        Ok(())
-    })
 }
 
 unsafe extern "C" fn initialize(encoder: Handle, from: *const nv::NV_ENC_INITIALIZE_PARAMS) -> u32 {

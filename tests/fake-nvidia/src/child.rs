@@ -74,6 +74,10 @@ impl Coder for Encoder {
         Ok(Coded { data, key: true })
     }
 
+    fn is_intra_only(&self) -> bool {
+        true
+    }
+
     fn headers(&self) -> &[u8] {
         &self.headers
     }

@@ -10,6 +10,9 @@ pub trait Coder: Send {
     /// Encodes a picture, as a key frame if `key`. `headers` puts the parameter sets in front of it.
     fn encode(&mut self, picture: &Picture, key: bool, headers: bool) -> Result<Coded, String>;
 
+    /// Whether every picture is a key frame, asked for or not.
+    fn is_intra_only(&self) -> bool;
+
     /// SPS and PPS (HEVC: and VPS) as Annex B, or AV1's sequence header.
     fn headers(&self) -> &[u8];
 }

@@ -97,7 +97,7 @@ unsafe fn give<T>(to: *mut T, value: Result<T, c_int>) -> c_int {
 pub static recorder_fake_driver: c_int = 1;
 
 #[unsafe(no_mangle)]
-extern "C" fn cuInit(_flags: c_uint) -> c_int {
+pub extern "C" fn cuInit(_flags: c_uint) -> c_int {
     match faults().cuinit {
         0 if faults().devices == 0 => NO_DEVICE,
         0 => {
@@ -150,7 +150,7 @@ unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, length: c_int, device: c
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int) -> c_int {
-    let answer = check_device(device).and_then(|_| match attribute {
+    let answer = check_device(device).and(match attribute {
         MAXIMUM_THREADS_PER_BLOCK => Ok(1024),
         COMPUTE_CAPABILITY_MAJOR => Ok(COMPUTE_CAPABILITY.0),
         COMPUTE_CAPABILITY_MINOR => Ok(COMPUTE_CAPABILITY.1),
@@ -174,7 +174,7 @@ unsafe extern "C" fn cuDeviceComputeCapability(major: *mut c_int, minor: *mut c_
 
 /// Creates a context, and makes it current.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn cuCtxCreate_v2(context: *mut Context, _flags: c_uint, device: c_int) -> c_int {
+pub unsafe extern "C" fn cuCtxCreate_v2(context: *mut Context, _flags: c_uint, device: c_int) -> c_int {
     let created = check_device(device).map(|device| with(|contexts| contexts.create(device)));
     if let Ok(created) = created {
         CURRENT.with_borrow_mut(|current| current.push(created));
@@ -184,7 +184,7 @@ unsafe extern "C" fn cuCtxCreate_v2(context: *mut Context, _flags: c_uint, devic
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn cuCtxDestroy_v2(context: Context) -> c_int {
+pub extern "C" fn cuCtxDestroy_v2(context: Context) -> c_int {
     let was_alive = with(|contexts| contexts.alive.remove(&context.addr())).is_some();
     CURRENT.with_borrow_mut(|current| current.retain(|other| *other != context.addr()));
     if was_alive { SUCCESS } else { INVALID_CONTEXT }

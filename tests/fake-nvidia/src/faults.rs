@@ -30,7 +30,7 @@ pub struct Faults {
     every: Vec<(u64, u32)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     Fail(u32),
     Hang(Duration),
@@ -61,19 +61,7 @@ pub fn faults() -> &'static Faults {
 
 /// Takes the next picture of the process: its number, or the status of the fault that befalls it. May hang or crash.
 pub fn next_picture() -> Result<u64, u32> {
-    let (picture, fault) = {
-        let mut count = COUNT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let picture = count.picture;
-        let fault = faults().at(picture);
-        if let Some(Fault::Busy(times)) = fault
-            && count.busy < times
-        {
-            count.busy += 1;
-            return Err(ENCODER_BUSY);
-        }
-        *count = Count { picture: picture + 1, busy: 0 };
-        (picture, fault)
-    };
+    let (picture, fault) = COUNT.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next(faults())?;
     match fault {
         None | Some(Fault::Busy(_)) => Ok(picture),
         Some(Fault::Fail(status)) => Err(status),
@@ -86,6 +74,22 @@ pub fn next_picture() -> Result<u64, u32> {
             trace!("crash picture={picture}");
             crash()
         }
+    }
+}
+
+impl Count {
+    /// The next picture and its fault, or ENCODER_BUSY, which leaves the picture the next one.
+    fn next(&mut self, faults: &Faults) -> Result<(u64, Option<Fault>), u32> {
+        let picture = self.picture;
+        let fault = faults.at(picture);
+        if let Some(Fault::Busy(times)) = fault
+            && self.busy < times
+        {
+            self.busy += 1;
+            return Err(ENCODER_BUSY);
+        }
+        *self = Count { picture: picture + 1, busy: 0 };
+        Ok((picture, fault))
     }
 }
 
@@ -147,4 +151,32 @@ fn parse(text: &str) -> Result<Faults, String> {
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text}: expected a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_come_once_and_at_their_pictures() {
+        let faults = parse("fail=1:20,busy=2:2,fail_every=4:8,crash=5,hang=6:70").unwrap();
+        let mut count = Count::default();
+        let taken: Vec<_> = std::iter::repeat_with(|| count.next(&faults)).take(10).collect();
+        let hang = Fault::Hang(Duration::from_millis(70));
+        assert_eq!(
+            taken,
+            [
+                Ok((0, None)),
+                Ok((1, Some(Fault::Fail(20)))),
+                Err(ENCODER_BUSY),
+                Err(ENCODER_BUSY),
+                Ok((2, Some(Fault::Busy(2)))),
+                Ok((3, Some(Fault::Fail(8)))),
+                Ok((4, None)),
+                Ok((5, Some(Fault::Crash))),
+                Ok((6, Some(hang))),
+                Ok((7, Some(Fault::Fail(8)))),
+            ]
+        );
+    }
 }

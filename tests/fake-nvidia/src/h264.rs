@@ -82,6 +82,10 @@ impl Coder for Encoder {
         Ok(Coded { data, key: is_key })
     }
 
+    fn is_intra_only(&self) -> bool {
+        false
+    }
+
     fn headers(&self) -> &[u8] {
         &self.headers
     }

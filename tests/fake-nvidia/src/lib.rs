@@ -4,7 +4,7 @@
 //! called with against NVENC's rules, encodes for real on the CPU, fails as it is told to (`faults`) and writes down
 //! what was asked of it (`trace`). The README says what it checks and what it does not.
 //!
-//! Unsafe code is where the C interface makes it unavoidable: `cuda`, `api` and `settings` read and write the
+//! Unsafe code is where the C interface makes it unavoidable: `cuda`, `api`, `queries` and `settings` read and write the
 //! caller's memory, `faults` crashes on purpose. Sessions and encoders are safe code.
 
 mod api;
@@ -14,8 +14,11 @@ mod cuda;
 mod faults;
 mod h264;
 mod picture;
+mod queries;
 mod session;
 mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod versions;

@@ -173,7 +173,7 @@ impl Session {
     pub fn create_input(&mut self, layout: Layout, width: usize, height: usize) -> Answer<usize> {
         let settings = &self.stream()?.settings;
         let wanted = (settings.width, settings.height);
-        require(width >= wanted.0 && height >= wanted.1 && width % 2 == 0 && height % 2 == 0, || {
+        require((width, height) == wanted, || {
             format!("an input buffer of {width}x{height} for pictures of {}x{}", wanted.0, wanted.1)
         })?;
         let handle = self.handle();
@@ -238,7 +238,7 @@ impl Session {
             (Some(since), Some(interval)) => since >= interval,
             (Some(_), None) => false,
         };
-        let key = due || given.flags & (FORCE_INTRA | FORCE_IDR) != 0;
+        let key = due || given.flags & (FORCE_INTRA | FORCE_IDR) != 0 || stream.coder.is_intra_only();
         let in_stream = !settings.disable_headers && key && (settings.repeat_headers || stream.pictures == 0);
         let headers = in_stream || given.flags & OUTPUT_HEADERS != 0;
         let coded = stream.coder.encode(&picture, key, headers).or_else(|words| refuse(GENERIC, words))?;
@@ -276,7 +276,6 @@ impl Session {
         };
         require(!input.locked, || "the input buffer is still locked".into())?;
         require(Some(input.layout) == given.layout, || "bufferFmt is not the input buffer's".into())?;
-        require((input.width, input.height) == size, || "the input buffer has another size than the stream".into())?;
         Ok(input)
     }
 

@@ -61,6 +61,8 @@ const FRAMES: u32 = 1;
 const CONST_QP: u32 = 0;
 const VBR: u32 = 1;
 const CBR: u32 = 2;
+/// In H.273, of primaries, transfer and matrix alike.
+const UNSPECIFIED: u32 = 2;
 
 /// Reads a field in place: no reference is made to a structure that may be shorter than the type, as an older API has it.
 macro_rules! field {
@@ -148,11 +150,9 @@ impl Settings {
             let config = field!(from, encodeConfig).cast_const();
             require(preset.is_some(), || "presetGUID is none of P1 to P7".into())?;
             require((1..=4).contains(&tuning), || format!("tuningInfo {tuning} is none"))?;
-            require(SMALLEST <= width && width <= WIDEST && SMALLEST <= height && height <= HIGHEST, || {
-                format!("a size of {width}x{height} is out of bounds")
-            })?;
-            require(width % 2 == 0 && height % 2 == 0, || {
-                format!("a size of {width}x{height}: the fake takes even ones")
+            let sound = |side: usize, limit| (SMALLEST..=limit).contains(&side) && side.is_multiple_of(2);
+            require(sound(width, WIDEST) && sound(height, HIGHEST), || {
+                format!("a size of {width}x{height}: the fake takes even ones, from {SMALLEST} to {WIDEST}x{HIGHEST}")
             })?;
             require(fps.0 > 0 && fps.1 > 0, || format!("a frame rate of {}/{}", fps.0, fps.1))?;
             require(!config.is_null(), || "encodeConfig is null: the fake wants one".into())?;
@@ -206,12 +206,12 @@ unsafe fn read_config(from: *const nv::NV_ENC_CONFIG, api: Api, codec: Codec) ->
             Codec::Av1 => {
                 let av1 = &raw const (*from).encodeCodecConfig.av1Config;
                 let flags = word!(av1, _bitfield_1);
-                let vui = Vui {
-                    full_range: field!(av1, colorRange) != 0,
-                    primaries: word!(av1, colorPrimaries),
-                    transfer: word!(av1, transferCharacteristics),
-                    matrix: word!(av1, matrixCoefficients),
-                };
+                let colour =
+                    (word!(av1, colorPrimaries), word!(av1, transferCharacteristics), word!(av1, matrixCoefficients));
+                // Here no flag says whether the colours are described.
+                let (primaries, transfer, matrix) =
+                    if colour == (0, 0, 0) { (UNSPECIFIED, UNSPECIFIED, UNSPECIFIED) } else { colour };
+                let vui = Vui { full_range: field!(av1, colorRange) != 0, primaries, transfer, matrix };
                 (field!(av1, idrPeriod), bit(flags, 5), bit(flags, 4), Some(vui))
             }
         };
@@ -249,7 +249,6 @@ unsafe fn read_vui(from: *const nv::NV_ENC_CONFIG_H264_VUI_PARAMETERS) -> Option
         if field!(from, videoSignalTypePresentFlag) == 0 {
             return None;
         }
-        const UNSPECIFIED: u32 = 2;
         let described = field!(from, colourDescriptionPresentFlag) != 0;
         let colour = |value: u32| if described { value } else { UNSPECIFIED };
         Some(Vui {

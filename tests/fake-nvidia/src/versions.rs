@@ -1,6 +1,7 @@
 //! NVENC's version words: which API, and which revision of a structure in it.
 
 use crate::status::{Answer, INVALID_VERSION, refuse};
+use nvidia_video_codec_sdk::sys::nvEncodeAPI as nv;
 
 /// A version of NVENC's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,31 @@ pub struct Api {
 /// writes of their structures lies at the same places. `NV_ENC_PIC_PARAMS` and `NV_ENC_LOCK_BITSTREAM` grew at their
 /// ends with 12.1, so they are only ever touched field by field.
 const KNOWN: [Api; 3] = [Api { major: 11, minor: 1 }, Api { major: 12, minor: 0 }, Api { major: 12, minor: 1 }];
+
+const _: () = {
+    /// The words of the binding, which takes them from the 12.1 header.
+    const HEADER: [(Structure, u32); 14] = [
+        (Structure::FunctionList, nv::NV_ENCODE_API_FUNCTION_LIST_VER),
+        (Structure::OpenSession, nv::NV_ENC_OPEN_ENCODE_SESSION_EX_PARAMS_VER),
+        (Structure::Caps, nv::NV_ENC_CAPS_PARAM_VER),
+        (Structure::Initialize, nv::NV_ENC_INITIALIZE_PARAMS_VER),
+        (Structure::Config, nv::NV_ENC_CONFIG_VER),
+        (Structure::RateControl, nv::NV_ENC_RC_PARAMS_VER),
+        (Structure::PresetConfig, nv::NV_ENC_PRESET_CONFIG_VER),
+        (Structure::Reconfigure, nv::NV_ENC_RECONFIGURE_PARAMS_VER),
+        (Structure::CreateInput, nv::NV_ENC_CREATE_INPUT_BUFFER_VER),
+        (Structure::CreateBitstream, nv::NV_ENC_CREATE_BITSTREAM_BUFFER_VER),
+        (Structure::LockInput, nv::NV_ENC_LOCK_INPUT_BUFFER_VER),
+        (Structure::LockBitstream, nv::NV_ENC_LOCK_BITSTREAM_VER),
+        (Structure::Picture, nv::NV_ENC_PIC_PARAMS_VER),
+        (Structure::SequenceParams, nv::NV_ENC_SEQUENCE_PARAM_PAYLOAD_VER),
+    ];
+    let mut i = 0;
+    while i < HEADER.len() {
+        assert!(KNOWN[2].word_of(HEADER[i].0) == HEADER[i].1);
+        i += 1;
+    }
+};
 
 /// The structures that carry a version word and that the fake takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +67,12 @@ impl Api {
     }
 
     /// `NVENCAPI_VERSION`.
-    pub fn word(self) -> u32 {
+    pub const fn word(self) -> u32 {
         self.major | self.minor << 24
     }
 
     /// The word that a structure of this API begins with.
-    pub fn word_of(self, structure: Structure) -> u32 {
+    pub const fn word_of(self, structure: Structure) -> u32 {
         const EXTENDED: u32 = 1 << 31;
         let v12 = self.major >= 12;
         let v12_1 = v12 && self.minor >= 1;

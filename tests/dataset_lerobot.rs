@@ -3,7 +3,9 @@
 mod dataset_support;
 
 use dataset_support::{Codec, check, counters, encode, fill, lerobot_sample, record, row, run, spec, tree};
+use recorder::config::{self, Override};
 use recorder::dataset::{Dataset, DatasetError, EpisodeCounters, Row};
+use recorder::run::dataset_spec;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -25,6 +27,22 @@ fn data_sets_of_every_codec_are_complete() {
         two_episodes(root.path(), codec);
         assert_eq!(check(root.path()), "100 frames, 2 episodes, 0 bad");
         assert!(!root.path().join(".partial").exists(), "nothing is left of the takes");
+    }
+}
+
+#[test]
+fn codecs_have_lerobots_names() {
+    for (codec, name, pix_fmt, preset) in [
+        ("h264", "h264", "yuv420p", None),
+        ("hevc", "hevc", "yuv420p", Some("slow")),
+        ("av1", "av1", "yuv420p", Some("slow")),
+        ("copy", "mjpeg", "yuvj422p", None),
+    ] {
+        let overrides = [("dataset.encoder.codec", codec), ("dataset.encoder.preset", "slow")];
+        let overrides = overrides.map(|(key, value)| Override { key: key.into(), value: value.into() });
+        let config = config::parse("demo.toml", include_str!("../examples/demo.toml"), &overrides).unwrap();
+        let video = &dataset_spec(&config).cameras[0].video;
+        assert_eq!((video.codec.as_str(), video.pix_fmt.as_str(), video.preset.as_deref()), (name, pix_fmt, preset));
     }
 }
 

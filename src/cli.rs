@@ -13,7 +13,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder regenerate ROOT [OPTIONS]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -29,6 +29,7 @@ pub struct Cli {
 pub enum Command {
     /// Check everything that can be known without recording: configuration, data set, disk, cameras, arm
     Check,
+    Regenerate(crate::regenerate::Arguments),
     /// Print the JSON schema of lab.toml, or its keys as a table
     Schema {
         /// A table in Markdown: docs/config.md

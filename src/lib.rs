@@ -21,6 +21,7 @@ pub mod episode;
 pub mod frame;
 pub mod lerobot_home;
 pub mod metrics;
+pub mod regenerate;
 pub mod restart;
 pub mod run;
 pub mod spill;

@@ -7,13 +7,13 @@
 //!
 //! The same rows and fragments give the same bytes.
 
-mod claim;
-mod commit;
-mod disk;
+pub(crate) mod claim;
+pub(crate) mod commit;
+pub(crate) mod disk;
 mod episode;
 mod error;
-mod info;
-mod layout;
+pub(crate) mod info;
+pub(crate) mod layout;
 mod mp4;
 mod mp4_boxes;
 mod open;

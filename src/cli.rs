@@ -37,7 +37,9 @@ pub enum Command {
         markdown: bool,
     },
     /// Print completions for a shell
-    Completions { shell: Shell },
+    Completions {
+        shell: Shell,
+    },
 }
 
 const AFTER_HELP: &str = "\

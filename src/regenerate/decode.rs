@@ -89,14 +89,16 @@ impl Pictures {
             Kind::Jpegs { .. } if frame == self.format.frames => return Ok(false),
             Kind::Jpegs { file, index, decoder, jpeg } => {
                 read_sample(file, index, frame as usize, jpeg)?;
-                decoder
-                    .decode(jpeg, into)
-                    .map_err(|error| FileError::Decode { frame, words: error.to_string() })?;
+                decoder.decode(jpeg, into).map_err(|error| FileError::Decode { frame, words: error.to_string() })?;
             }
             Kind::Ffmpeg(ffmpeg) => {
                 if !ffmpeg.read(into, frame)? {
                     let expected = self.format.frames;
-                    return if frame == expected { Ok(false) } else { Err(FileError::Frames { expected, found: frame }) };
+                    return if frame == expected {
+                        Ok(false)
+                    } else {
+                        Err(FileError::Frames { expected, found: frame })
+                    };
                 }
             }
         }
@@ -171,7 +173,9 @@ impl Ffmpeg {
         }
         let status = self.child.wait().map_err(FileError::io("run ffmpeg on"))?;
         let complaints = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        let words = complaints.lines().next().unwrap_or_default().trim();
+        // Without the decoder's name and address in front.
+        let words = complaints.lines().next().unwrap_or_default();
+        let words = words.rsplit_once("] ").map_or(words, |(_, words)| words).trim();
         if !words.is_empty() {
             return Err(FileError::Decode { frame, words: words.into() });
         }

@@ -19,6 +19,7 @@ mod transcode;
 mod video;
 
 pub use options::Arguments;
+pub use progress::Progress;
 pub use summary::{FileReport, State, Summary};
 
 use crate::codec::backend::{self, Device};
@@ -29,7 +30,6 @@ use crate::dataset::claim::Claim;
 use crate::dataset::{DatasetError, commit};
 use options::{Target, name_of};
 use plan::VideoFile;
-use progress::Progress;
 use source::{Encoding, Source};
 use std::path::Path;
 use std::sync::Mutex;
@@ -100,7 +100,7 @@ impl FileError {
 
 /// Encodes the videos of a data set anew. When `cancelled` becomes true, what is in work is given up and the rest is
 /// left as it is.
-pub fn run(arguments: &Arguments, cancelled: &AtomicBool) -> Result<Summary, RegenerateError> {
+pub fn run(arguments: &Arguments, progress: &Progress, cancelled: &AtomicBool) -> Result<Summary, RegenerateError> {
     let start = Instant::now();
     let root = arguments.root.as_path();
     let target = arguments.target()?;
@@ -141,6 +141,10 @@ pub fn run(arguments: &Arguments, cancelled: &AtomicBool) -> Result<Summary, Reg
     {
         return Err(RegenerateError::NoFfmpeg { path: file.path.display().to_string(), codec });
     }
+    if device == Device::Cpu && arguments.quality < arguments.cpu_quality() && !work.is_empty() {
+        let finest = arguments.cpu_quality();
+        summary.notes.push(format!("the CPU encodes at a quality from {finest} on: {finest} is used"));
+    }
     let work: Vec<&VideoFile> = work.into_iter().map(|(file, _)| file).collect();
     if arguments.dry_run {
         summary.files.extend(work.iter().map(|file| FileReport::new(&source, file, State::Planned)));
@@ -150,7 +154,8 @@ pub fn run(arguments: &Arguments, cancelled: &AtomicBool) -> Result<Summary, Reg
         // Left by a run that was killed.
         let _ = std::fs::remove_file(transcode::temporary(&root.join(&file.path)));
     }
-    let crew = Crew { arguments, source: &source, target, cancelled, gpu: AtomicBool::new(device == Device::Gpu) };
+    let gpu = AtomicBool::new(device == Device::Gpu);
+    let crew = Crew { arguments, source: &source, target, progress, cancelled, gpu };
     summary.files.extend(crew.work(&work));
     summary.files.sort_by_key(|report| files.iter().position(|file| file.path.as_path() == Path::new(&report.path)));
     update_info(&source, &files, arguments, target, &mut summary)?;
@@ -269,6 +274,7 @@ struct Crew<'a> {
     arguments: &'a Arguments,
     source: &'a Source,
     target: Target,
+    progress: &'a Progress,
     cancelled: &'a AtomicBool,
     /// The GPU is used, until it fails.
     gpu: AtomicBool,
@@ -279,12 +285,14 @@ impl Crew<'_> {
     fn work(&self, files: &[&VideoFile]) -> Vec<FileReport> {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let workers = self.arguments.workers.map_or(cores, |n| n as usize).clamp(1, files.len().max(1));
-        let (next, reports, progress) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Progress::new());
+        let (next, reports) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
-                    while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let report = self.encode(file, &progress);
+                    while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed))
+                        && !self.cancelled.load(Ordering::Relaxed)
+                    {
+                        let report = self.encode(file);
                         reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
                     }
                 });
@@ -293,7 +301,8 @@ impl Crew<'_> {
         reports.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn encode(&self, file: &VideoFile, progress: &Progress) -> FileReport {
+    fn encode(&self, file: &VideoFile) -> FileReport {
+        let progress = self.progress;
         let (start, name) = (Instant::now(), file.path.display().to_string());
         let path = self.arguments.root.join(&file.path);
         let mut report = FileReport::new(self.source, file, State::Failed);
@@ -301,8 +310,7 @@ impl Crew<'_> {
         progress.begin(&name);
         let transcode = |device| {
             let (fps, needed, cancelled) = (self.source.fps, file.frames, self.cancelled);
-            let job =
-                transcode::Job { path: &path, fps, needed, device, arguments: self.arguments, cancelled };
+            let job = transcode::Job { path: &path, fps, needed, device, arguments: self.arguments, cancelled };
             transcode::transcode(&job, &|done, of| progress.advance(&name, done, of))
         };
         let device = if self.gpu.load(Ordering::Relaxed) { Device::Gpu } else { Device::Cpu };

@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn episodes_are_numbers_and_ranges() {
-        for (text, expected) in [("0", vec![0..=0]), ("0,3-5", vec![0..=0, 3..=5]), (" 7 , 9 - 9", vec![7..=7, 9..=9])] {
+        for (text, expected) in [("0", vec![0..=0]), ("0,3-5", vec![0..=0, 3..=5]), (" 7 , 9 - 9", vec![7..=7, 9..=9])]
+        {
             assert_eq!(selection(text), Ok(Selection(expected)), "{text}");
         }
         for text in ["", "a", "1,,2", "5-3", "-1", "1-", "0x1"] {

@@ -1,5 +1,4 @@
-//! What a person sees meanwhile, on standard error: a bar for each video in work on a terminal, and a line for each
-//! that is done.
+//! What a person sees meanwhile: a bar for each video in work on a terminal, and a line for each that is done.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +11,7 @@ const BAR: usize = 24;
 /// The display. Threads share it.
 pub struct Progress {
     live: bool,
+    out: fn(&[u8]),
     state: Mutex<State>,
 }
 
@@ -30,11 +30,21 @@ struct Bar {
 }
 
 impl Progress {
-    /// Bars where there is a terminal.
-    pub fn new() -> Progress {
+    /// On standard error: bars where that is a terminal.
+    pub fn stderr() -> Progress {
         let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let state = State { bars: Vec::new(), drawn: 0, last: Instant::now() };
-        Progress { live: able && std::io::stderr().is_terminal(), state: Mutex::new(state) }
+        // Nobody may be there to read it any more.
+        let out = |bytes: &[u8]| drop(std::io::stderr().write_all(bytes));
+        Progress::new(able && std::io::stderr().is_terminal(), out)
+    }
+
+    /// Nowhere.
+    pub fn silent() -> Progress {
+        Progress::new(false, |_| {})
+    }
+
+    fn new(live: bool, out: fn(&[u8])) -> Progress {
+        Progress { live, out, state: Mutex::new(State { bars: Vec::new(), drawn: 0, last: Instant::now() }) }
     }
 
     /// Shows a video that is in work.
@@ -81,14 +91,7 @@ impl Progress {
             }
             state.drawn = state.bars.len();
         }
-        // Nobody may be there to read it any more.
-        let _ = std::io::stderr().write_all(out.as_bytes());
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Progress {
-        Progress::new()
+        (self.out)(out.as_bytes());
     }
 }
 

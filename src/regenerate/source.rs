@@ -126,9 +126,10 @@ impl Source {
         let mut episodes = Vec::new();
         let folder = root.join(layout::EPISODES);
         for chunk in disk::names(&folder)? {
-            for name in disk::names(&folder.join(&chunk)).unwrap_or_default() {
+            let folder = folder.join(chunk);
+            for name in if folder.is_dir() { disk::names(&folder)? } else { Vec::new() } {
                 if name.ends_with(".parquet") {
-                    read_episodes(&folder.join(&chunk).join(name), &cameras, template, &mut episodes)?;
+                    read_episodes(&folder.join(name), &cameras, template, &mut episodes)?;
                 }
             }
         }
@@ -141,9 +142,10 @@ pub fn write_encodings(root: &Path, encodings: &[(String, Encoding)]) -> Result<
     let before = read_info(root)?;
     let mut after = before.clone();
     for (key, encoding) in encodings {
+        // FFmpeg's names; for AV1 it has one only.
         let pix_fmt = match encoding.color_range {
-            ColorRange::Limited => "yuv420p",
-            ColorRange::Full => "yuvj420p",
+            ColorRange::Full if encoding.codec != "av1" => "yuvj420p",
+            _ => "yuv420p",
         };
         let video = &mut after["features"][key]["info"];
         for (name, value) in [
@@ -275,7 +277,10 @@ mod tests {
         assert_eq!((wrist.key.as_str(), wrist.width, wrist.height), ("observation.images.wrist", 320, 240));
         assert_eq!((wrist.codec.as_deref(), wrist.left_alone()), (Some("av1"), None));
         let second = &source.episodes[1];
-        assert_eq!((second.index, second.length, second.videos[1].place, second.videos[1].from_s), (1, 30, (0, 0), 1.0));
+        assert_eq!(
+            (second.index, second.length, second.videos[1].place, second.videos[1].from_s),
+            (1, 30, (0, 0), 1.0)
+        );
         assert!(root.join(&second.videos[1].path).is_file());
     }
 

@@ -122,7 +122,9 @@ mod tests {
             tag.append(&path).unwrap();
             assert_eq!(Tag::read(&path), Some(tag));
         }
-        for damaged in [&b"\0\0\0\0mdat0123456789012345678901234567"[..], b"\0\0\0\x02uuid", b"\xff\xff\xff\xffuuid", b""] {
+        for damaged in
+            [&b"\0\0\0\0mdat0123456789012345678901234567"[..], b"\0\0\0\x02uuid", b"\xff\xff\xff\xffuuid", b""]
+        {
             std::fs::write(&path, damaged).unwrap();
             assert_eq!(Tag::read(&path), None);
         }

@@ -4,6 +4,7 @@
 use super::decode::{Format, Pictures};
 use super::options::Arguments;
 use super::tag::Tag;
+use super::video::SampleSpan;
 use super::{FileError, video};
 use crate::codec::backend::{self, Device};
 use crate::codec::openh264::nal_units;
@@ -180,15 +181,35 @@ fn verify(path: &Path, job: &Job, frames: u64) -> Result<(), FileError> {
     if decoded == frames { Ok(()) } else { wrong(format!("{decoded} of {frames} frames can be decoded")) }
 }
 
-/// Decodes a whole H.264 file; the number of pictures.
+/// Decodes a whole H.264 file, in parts that each start with a key frame; the number of pictures.
 fn count_h264(path: &Path, index: &video::Index, cancelled: &AtomicBool) -> Result<u64, FileError> {
+    let parts = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let samples = &index.samples;
+    let starts = (0..parts).map(|part| {
+        let from = samples.len() * part / parts;
+        samples[from..].iter().position(|sample| sample.sync).map_or(samples.len(), |n| from + n)
+    });
+    let mut starts: Vec<usize> = starts.chain([samples.len()]).collect();
+    starts.dedup();
+    std::thread::scope(|scope| {
+        let part = |pair: &[usize]| {
+            let (first, samples) = (pair[0], &samples[pair[0]..pair[1]]);
+            scope.spawn(move || count_part(path, first, samples, cancelled))
+        };
+        let parts: Vec<_> = starts.windows(2).map(part).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
+    })
+}
+
+/// Decodes consecutive samples, of which `first` is the number of the first; the number of pictures.
+fn count_part(path: &Path, first: usize, samples: &[SampleSpan], cancelled: &AtomicBool) -> Result<u64, FileError> {
     let failed = |frame: usize| {
         move |error: ::openh264::Error| FileError::Verify(format!("frame {frame} cannot be decoded: {error}"))
     };
     let file = File::open(path).map_err(FileError::io("open"))?;
     let mut decoder = Decoder::new().map_err(failed(0))?;
     let (mut sample, mut annex_b, mut count) = (Vec::new(), Vec::new(), 0);
-    for (number, span) in index.samples.iter().enumerate() {
+    for (number, span) in (first..).zip(samples) {
         if cancelled.load(Ordering::Relaxed) {
             return Err(FileError::Interrupted);
         }
@@ -201,5 +222,5 @@ fn count_h264(path: &Path, index: &video::Index, cancelled: &AtomicBool) -> Resu
         }
         count += u64::from(decoder.decode(&annex_b).map_err(failed(number))?.is_some());
     }
-    Ok(count + decoder.flush_remaining().map_err(failed(index.samples.len()))?.len() as u64)
+    Ok(count + decoder.flush_remaining().map_err(failed(first + samples.len()))?.len() as u64)
 }

@@ -126,7 +126,6 @@ fn lerobots_data_set_becomes_h264() {
     check(root);
     for (path, (times_before, pictures)) in videos(root).iter().zip(&before) {
         assert_eq!(times(path), *times_before, "{}", path.display());
-        eprintln!("PSNR sample {}", psnr(pictures, &rgb(path)));
         // Measured: 39.9 and 42.6 dB at quality 23.
         assert!(psnr(pictures, &rgb(path)) > 30.0, "{}: {} dB", path.display(), psnr(pictures, &rgb(path)));
     }
@@ -246,7 +245,6 @@ async fn every_source_keeps_its_pictures_and_colours() {
         regenerated(&root, "--cpu --quality 12");
         check(&root);
         let similarity = psnr(&before, &rgb(&root.join(FRONT)));
-        eprintln!("PSNR {name} {similarity}");
         // Measured: 37.4 (4:4:4, which loses chroma) to 45 dB; a mistaken range gives 22 dB, a mistaken matrix 30 dB.
         assert!(similarity > 34.0, "{name}: {similarity:.1} dB");
         let arguments = ["-v", "error", "-of", "csv=p=0", "-show_entries", "stream=color_range,color_space"];

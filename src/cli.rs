@@ -13,7 +13,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder regenerate ROOT [OPTIONS]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -30,6 +30,8 @@ pub enum Command {
     /// Check everything that can be known without recording: configuration, data set, disk, cameras, arm
     Check,
     Regenerate(crate::regenerate::Arguments),
+    /// List the encoders that this machine has, and try each
+    Encoders(Encoders),
     /// Print the JSON schema of lab.toml, or its keys as a table
     Schema {
         /// A table in Markdown: docs/config.md
@@ -40,6 +42,20 @@ pub enum Command {
     Completions {
         shell: Shell,
     },
+}
+
+/// Options of `recorder encoders`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Encoders {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Ask the NVIDIA driver in this very process and print what it says: what the recorder has a child process do
+    #[arg(long, hide = true, exclusive = true)]
+    pub probe_in_process: bool,
+    /// Try one encoder in this very process and print its figures: what the recorder has a child process do
+    #[arg(long, hide = true, exclusive = true, value_name = "JSON")]
+    pub trial_in_process: Option<String>,
 }
 
 const AFTER_HELP: &str = "\

@@ -3,19 +3,23 @@
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use recorder::actors::recorder::RunError;
-use recorder::cli::{Cli, Command, split_overrides};
+use recorder::child;
+use recorder::cli::{self, Cli, Command, split_overrides};
+use recorder::codec::gpu;
 use recorder::config::{self, Config, ConfigError, reference};
 use recorder::console::keys::{self, Press};
 use recorder::console::screen::{self, Live, LogWriter};
 use recorder::console::{http, view};
 use recorder::dataset::DatasetError;
 use recorder::disk_space::NoSpace;
+use recorder::encoders::{Listing, trial};
 use recorder::episode::Key;
 use recorder::regenerate::{self, RegenerateError};
 use recorder::status::{self, SharedStatus, Status};
 use recorder::{check, codec, metrics, run};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Some(Command::Schema { markdown: true }) => print(&reference::markdown()),
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
+        Some(Command::Encoders(options)) => encoders(options),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
         Some(Command::Regenerate(arguments)) => regenerate(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
@@ -101,6 +106,17 @@ fn completions(shell: clap_complete::Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "recorder", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {
+    if options.probe_in_process {
+        return print(&gpu::probe_for_parent());
+    }
+    if let Some(question) = &options.trial_in_process {
+        return print(&trial::run_for_parent(question).context("--trial-in-process")?);
+    }
+    let listing = Listing::measure(Path::new(child::THIS_PROGRAM), &gpu::prober()());
+    print(&if options.json { format!("{:#}\n", serde_json::json!(listing)) } else { listing.table() })
 }
 
 fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Config> {

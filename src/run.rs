@@ -99,25 +99,7 @@ pub fn root(config: &Config) -> PathBuf {
 pub fn dataset_spec(config: &Config) -> DatasetSpec {
     let encoder = &config.dataset.encoder;
     let names = arm::features(config.robot.kind);
-    let video = match encoder.codec {
-        Codec::Copy => VideoInfo {
-            codec: "mjpeg".into(),
-            // What webcams deliver; the JPEGs themselves say what they are.
-            pix_fmt: "yuvj422p".into(),
-            color_range: crate::config::schema::ColorRange::Full,
-            gop: Some(1),
-            quality: None,
-            preset: None,
-        },
-        _ => VideoInfo {
-            codec: "h264".into(),
-            pix_fmt: "yuv420p".into(),
-            color_range: encoder.color_range,
-            gop: Some(encoder.gop),
-            quality: Some(encoder.quality),
-            preset: None,
-        },
-    };
+    let video = video_info(encoder);
     let camera = |(name, camera): (&String, &crate::config::schema::Camera)| CameraSpec {
         name: name.clone(),
         key: format!("observation.images.{name}"),
@@ -131,6 +113,33 @@ pub fn dataset_spec(config: &Config) -> DatasetSpec {
         state_names: names.clone(),
         action_names: names,
         cameras: config.robot.cameras.iter().map(camera).collect(),
+    }
+}
+
+/// How the configuration has videos encoded, as the data set tells it.
+pub fn video_info(encoder: &crate::config::schema::Encoder) -> VideoInfo {
+    let encoded = |codec: &str, preset| VideoInfo {
+        codec: codec.into(),
+        pix_fmt: "yuv420p".into(),
+        color_range: encoder.color_range,
+        gop: Some(encoder.gop),
+        quality: Some(encoder.quality),
+        preset,
+    };
+    match encoder.codec {
+        // May come from the CPU, which has no presets.
+        Codec::H264 => encoded("h264", None),
+        Codec::Hevc => encoded("hevc", Some(encoder.preset.clone())),
+        Codec::Av1 => encoded("av1", Some(encoder.preset.clone())),
+        Codec::Copy => VideoInfo {
+            codec: "mjpeg".into(),
+            // What webcams deliver; the JPEGs themselves say what they are.
+            pix_fmt: "yuvj422p".into(),
+            color_range: crate::config::schema::ColorRange::Full,
+            gop: Some(1),
+            quality: None,
+            preset: None,
+        },
     }
 }
 

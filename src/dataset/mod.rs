@@ -8,6 +8,7 @@
 //! The same rows and fragments give the same bytes.
 
 pub(crate) mod claim;
+mod codec_config;
 pub(crate) mod commit;
 pub(crate) mod disk;
 mod episode;
@@ -16,8 +17,11 @@ pub(crate) mod info;
 pub(crate) mod layout;
 mod mp4;
 mod mp4_boxes;
+mod mp4_reader;
+mod mp4_track;
 mod open;
 mod rows;
+mod sample_entry;
 mod spec;
 mod stats;
 mod summary;
@@ -28,6 +32,7 @@ pub use commit::Recovery;
 pub use episode::{EpisodeWriter, MAX_ROWS, MAX_SECONDS};
 pub use error::{DatasetError, Difference};
 pub use mp4::{Mp4Writer, VideoTrack};
+pub use mp4_reader::{Mp4Index, SampleInfo};
 pub use open::Outlook;
 pub use rows::{Row, RowArm, RowFrame};
 pub use spec::{CameraSpec, DatasetSpec, VideoInfo};

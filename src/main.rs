@@ -140,7 +140,7 @@ fn regenerate(arguments: &regenerate::Arguments) -> anyhow::Result<u8> {
             interrupt
         })
     };
-    let summary = regenerate::run(arguments, &regenerate::Progress::stderr(), &cancelled)?;
+    let summary = regenerate::run(arguments, &gpu::prober(), &regenerate::Progress::stderr(), &cancelled)?;
     print(&if arguments.json { format!("{}\n", serde_json::to_string_pretty(&summary)?) } else { summary.text() })?;
     match stopped.is_finished().then(|| runtime.block_on(stopped)) {
         Some(Ok(Some(Interrupt(code)))) => Ok(code),

@@ -2,13 +2,13 @@
 //! that LeRobot writes.
 
 use super::FileError;
-use super::video::{self, Index, Probe};
+use super::video::{self, Probe};
 use crate::codec::jpeg;
 use crate::codec::yuv::I420;
 use crate::config::schema::ColorRange;
+use crate::dataset::Mp4Index;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
@@ -33,18 +33,21 @@ pub struct Pictures {
 }
 
 enum Kind {
-    Jpegs { file: File, index: Index, decoder: Box<jpeg::Decoder>, jpeg: Vec<u8> },
+    Jpegs { file: File, index: Mp4Index, decoder: Box<jpeg::Decoder> },
     Ffmpeg(Ffmpeg),
 }
 
 impl Pictures {
     /// Opens a file, and refuses one whose frames are not shown at k / fps seconds.
     pub fn open(path: &Path, fps: u32) -> Result<Pictures, FileError> {
-        let pictures = match video::index(path) {
+        let pictures = match Mp4Index::read(path) {
             Ok(index) if index.codec == "mjpeg" => Pictures::jpegs(path, index, fps),
-            Err(error @ (FileError::Missing | FileError::CutOff { .. } | FileError::Io { .. })) => Err(error),
-            // What our own reader does not know, ffmpeg may.
-            Ok(_) | Err(_) => Pictures::ffmpeg(path, video::probe(path)?, fps),
+            Ok(_) => Pictures::ffmpeg(path, video::probe(path)?, fps),
+            // What our own reader does not know, ffmpeg may; if not, the first words are the clearer ones.
+            Err(error) => match video::probe(path) {
+                Ok(probe) => Pictures::ffmpeg(path, probe, fps),
+                Err(_) => Err(error.into()),
+            },
         }?;
         if pictures.format.frames == 0 {
             return Err(FileError::Unreadable("no video frame in the file".into()));
@@ -52,13 +55,14 @@ impl Pictures {
         Ok(pictures)
     }
 
-    fn jpegs(path: &Path, index: Index, fps: u32) -> Result<Pictures, FileError> {
-        video::require_grid(&index.times_s, fps)?;
+    fn jpegs(path: &Path, index: Mp4Index, fps: u32) -> Result<Pictures, FileError> {
+        video::require_grid(&index.frame_times(), fps)?;
         let file = File::open(path).map_err(FileError::io("open"))?;
         let decode = |error: jpeg::JpegError| FileError::Decode { frame: 0, words: error.to_string() };
-        let mut jpeg = Vec::new();
-        read_sample(&file, &index, 0, &mut jpeg)?;
-        let structure = jpeg::parse(&jpeg).map_err(decode)?;
+        if index.samples.is_empty() {
+            return Err(FileError::Unreadable("no video frame in the file".into()));
+        }
+        let structure = jpeg::parse(&index.read_sample(&file, 0)?).map_err(decode)?;
         let decoder = Box::new(jpeg::Decoder::new().map_err(decode)?);
         let format = Format {
             width: structure.width,
@@ -67,7 +71,7 @@ impl Pictures {
             color_range: ColorRange::Limited,
             frames: index.samples.len() as u64,
         };
-        Ok(Pictures { format, next: 0, kind: Kind::Jpegs { file, index, decoder, jpeg } })
+        Ok(Pictures { format, next: 0, kind: Kind::Jpegs { file, index, decoder } })
     }
 
     fn ffmpeg(path: &Path, probe: Probe, fps: u32) -> Result<Pictures, FileError> {
@@ -87,9 +91,9 @@ impl Pictures {
         let frame = self.next;
         match &mut self.kind {
             Kind::Jpegs { .. } if frame == self.format.frames => return Ok(false),
-            Kind::Jpegs { file, index, decoder, jpeg } => {
-                read_sample(file, index, frame as usize, jpeg)?;
-                decoder.decode(jpeg, into).map_err(|error| FileError::Decode { frame, words: error.to_string() })?;
+            Kind::Jpegs { file, index, decoder } => {
+                let jpeg = index.read_sample(file, frame as usize)?;
+                decoder.decode(&jpeg, into).map_err(|error| FileError::Decode { frame, words: error.to_string() })?;
             }
             Kind::Ffmpeg(ffmpeg) => {
                 if !ffmpeg.read(into, frame)? {
@@ -105,12 +109,6 @@ impl Pictures {
         self.next += 1;
         Ok(true)
     }
-}
-
-fn read_sample(file: &File, index: &Index, number: usize, into: &mut Vec<u8>) -> Result<(), FileError> {
-    let span = index.samples[number];
-    into.resize(span.length, 0);
-    file.read_exact_at(into, span.offset).map_err(FileError::io("read"))
 }
 
 /// A child process that writes raw pictures.

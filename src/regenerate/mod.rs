@@ -22,13 +22,13 @@ pub use options::Arguments;
 pub use progress::Progress;
 pub use summary::{FileReport, State, Summary};
 
-use crate::codec::backend::{self, Device};
-use crate::codec::stream::StreamParams;
-use crate::codec::{CodecError, Preset};
-use crate::config::schema::{Codec, ColorRange};
+use crate::codec::CodecError;
+use crate::codec::backend::{Device, codec_name};
+use crate::codec::gpu::Prober;
+use crate::config::schema::Codec;
 use crate::dataset::claim::Claim;
-use crate::dataset::{DatasetError, commit};
-use options::{Target, name_of};
+use crate::dataset::{DatasetError, Mp4Index, commit};
+use options::Target;
 use plan::VideoFile;
 use source::{Encoding, Source};
 use std::path::Path;
@@ -51,7 +51,7 @@ pub enum RegenerateError {
     #[error(
         "{path} holds {codec}: expected the programs ffmpeg and ffprobe to decode it, found none; install them (Debian: apt-get install ffmpeg)"
     )]
-    NoFfmpeg { path: String, codec: &'static str },
+    NoFfmpeg { path: String, codec: String },
 }
 
 impl RegenerateError {
@@ -68,14 +68,12 @@ impl RegenerateError {
 /// Why one file was not encoded anew. It is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    #[error("the file is missing: restore it from a copy")]
-    Missing,
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
     #[error("cannot {operation} the video: {source}")]
     Io { operation: &'static str, source: std::io::Error },
     #[error("expected a video, found {0}; restore it from a copy")]
     Unreadable(String),
-    #[error("the video is cut off in frame {frame}: restore it from a copy")]
-    CutOff { frame: u64 },
     #[error("frame {frame} cannot be decoded ({words}): restore the video from a copy")]
     Decode { frame: u64, words: String },
     #[error("expected {expected} frames, found {found}: the video is cut off; restore it from a copy")]
@@ -84,8 +82,6 @@ pub enum FileError {
     Time { frame: u64, expected: f64, found: f64 },
     #[error(transparent)]
     Encode(#[from] CodecError),
-    #[error(transparent)]
-    Write(#[from] DatasetError),
     #[error("the new video is not as it must be ({0}): this is a defect of the recorder, please report it")]
     Verify(String),
     #[error("the run was stopped")]
@@ -100,7 +96,12 @@ impl FileError {
 
 /// Encodes the videos of a data set anew. When `cancelled` becomes true, what is in work is given up and the rest is
 /// left as it is.
-pub fn run(arguments: &Arguments, progress: &Progress, cancelled: &AtomicBool) -> Result<Summary, RegenerateError> {
+pub fn run(
+    arguments: &Arguments,
+    prober: &Prober,
+    progress: &Progress,
+    cancelled: &AtomicBool,
+) -> Result<Summary, RegenerateError> {
     let start = Instant::now();
     let root = arguments.root.as_path();
     let target = arguments.target()?;
@@ -120,22 +121,20 @@ pub fn run(arguments: &Arguments, progress: &Progress, cancelled: &AtomicBool) -
             summary.notes.push(format!("{} is left as it is: {what}", camera.key));
         }
     }
-    let codecs: Vec<Option<&'static str>> =
-        files.iter().map(|file| video::index(&root.join(&file.path)).ok().map(|index| index.codec)).collect();
-    let current = |file: &VideoFile, codec| is_current(root, file, codec, &source, arguments, target);
     let mut work = Vec::new();
-    for (file, codec) in files.iter().zip(&codecs).filter(|(file, _)| file.selected) {
-        if current(file, *codec) {
+    for file in files.iter().filter(|file| file.selected) {
+        let codec = Mp4Index::read(&root.join(&file.path)).ok().map(|index| index.codec);
+        if is_current(root, file, codec.as_deref(), &source, arguments, target) {
             summary.files.push(FileReport::new(&source, file, State::UpToDate));
         } else {
-            work.push((file, *codec));
+            work.push((file, codec));
         }
     }
     if arguments.codec == Codec::Copy {
         return copy(summary, &work);
     }
-    let device = if work.is_empty() { Device::Cpu } else { device(arguments, target, &source, &mut summary)? };
-    let foreign = work.iter().find_map(|(file, codec)| codec.filter(|c| *c != "mjpeg").map(|codec| (file, codec)));
+    let device = if work.is_empty() { Device::Cpu } else { device(arguments, target, prober, &mut summary)? };
+    let foreign = work.iter().find_map(|(file, codec)| Some((file, codec.clone().filter(|codec| codec != "mjpeg")?)));
     if let Some((file, codec)) = foreign
         && !video::has_ffmpeg()
     {
@@ -197,7 +196,7 @@ fn is_current(
     arguments: &Arguments,
     target: Target,
 ) -> bool {
-    let wanted = name_of(arguments.codec);
+    let wanted = codec_name(arguments.codec);
     if codec != Some(wanted) {
         return false;
     }
@@ -214,58 +213,43 @@ fn is_current(
 }
 
 /// There is nothing to copy from but JPEGs, and those are there already.
-fn copy(summary: Summary, work: &[(&VideoFile, Option<&'static str>)]) -> Result<Summary, RegenerateError> {
+fn copy(summary: Summary, work: &[(&VideoFile, Option<String>)]) -> Result<Summary, RegenerateError> {
     match work.first() {
         None => Ok(summary.finished(Instant::now())),
         Some((file, codec)) => Err(RegenerateError::Usage(format!(
             "--codec copy keeps the JPEGs of the cameras, and {} holds {}: they are gone; choose h264, or leave the \
              data set as it is",
             file.path.display(),
-            codec.unwrap_or("something else")
+            codec.as_deref().unwrap_or("something else")
         ))),
     }
 }
 
-/// Tries the GPU where it may be used.
+/// Asks for the GPU where it may be used.
 fn device(
     arguments: &Arguments,
     target: Target,
-    source: &Source,
+    prober: &Prober,
     summary: &mut Summary,
 ) -> Result<Device, RegenerateError> {
     if target == Target::Cpu {
         return Ok(Device::Cpu);
     }
-    let camera = &source.cameras[0];
-    let params = StreamParams {
-        codec: arguments.codec,
-        quality: arguments.quality,
-        gop: arguments.gop,
-        width: camera.width,
-        height: camera.height,
-        fps: source.fps,
-        color_range: ColorRange::Limited,
-        bitrate: arguments.bitrate,
-        preset: Preset::named(&arguments.preset).unwrap_or_default(),
-        gpu_id: arguments.gpu_id,
-        stats_stride: 1,
-    };
-    let error = match backend::open_pictures(&params, Device::Gpu) {
-        Ok(_) => return Ok(Device::Gpu),
-        Err(error) => error,
-    };
+    let Err(why) = prober().can_encode(arguments.gpu_id, arguments.codec) else { return Ok(Device::Gpu) };
     let wrong = |words: String| Err(RegenerateError::Usage(words));
-    if target == Target::Gpu {
-        return wrong(format!("the GPU does not encode: {error}; leave --gpu and --encoder-type out to use the CPU"));
-    }
+    let codec = codec_name(arguments.codec);
     if arguments.codec != Codec::H264 {
-        let codec = name_of(arguments.codec);
-        return wrong(format!("--codec {codec}: {error}; choose h264, which the CPU encodes too"));
+        return wrong(format!(
+            "--codec {codec}: the GPU does not encode it ({why}); choose h264, which the CPU encodes"
+        ));
+    }
+    if target == Target::Gpu {
+        return wrong(format!("the GPU does not encode {codec} ({why}); leave --gpu out to use the CPU"));
     }
     if arguments.bitrate.is_some() {
-        return wrong(format!("--bitrate is for NVENC only: {error}; set --quality alone"));
+        return wrong(format!("--bitrate is for NVENC only, and the GPU does not encode ({why}); set --quality alone"));
     }
-    summary.notes.push(format!("encoding on the CPU: the GPU does not encode ({error})"));
+    summary.notes.push(format!("encoded on the CPU, since the GPU does not encode: {why}"));
     Ok(Device::Cpu)
 }
 
@@ -356,15 +340,16 @@ fn update_info(
             Some([Tag { quality, gop, preset, color_range, .. }, ..]) => encodings.push((
                 camera.key.clone(),
                 Encoding {
-                    codec: name_of(arguments.codec),
+                    codec: codec_name(arguments.codec),
                     color_range: *color_range,
                     gop: *gop,
                     quality: *quality,
                     preset: preset.clone(),
                 },
             )),
-            _ if failed && camera.codec.as_deref() != Some(name_of(arguments.codec)) => {
-                let (present, codec) = (camera.codec.as_deref().unwrap_or("another codec"), name_of(arguments.codec));
+            _ if failed && camera.codec.as_deref() != Some(codec_name(arguments.codec)) => {
+                let (present, codec) =
+                    (camera.codec.as_deref().unwrap_or("another codec"), codec_name(arguments.codec));
                 summary.notes.push(format!(
                     "{}: some of its videos are {present} still, and so says info.json; restore what is damaged and run \
                      this again until all are {codec}",

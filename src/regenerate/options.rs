@@ -2,6 +2,7 @@
 
 use super::RegenerateError;
 use crate::codec::Preset;
+use crate::codec::backend::codec_name;
 use crate::codec::openh264::MIN_QP;
 use crate::config::schema::Codec;
 use clap::Args;
@@ -98,7 +99,7 @@ impl Arguments {
             return wrong(format!("--quality: expected 0 to {coarsest} for {name}, found {}", self.quality));
         }
         if target == Target::Cpu && matches!(self.codec, Codec::Hevc | Codec::Av1) {
-            let codec = name_of(self.codec);
+            let codec = codec_name(self.codec);
             return wrong(format!("--codec {codec}: the CPU encodes h264 only; choose that, or leave --cpu out"));
         }
         if target == Target::Cpu && self.bitrate.is_some() {
@@ -112,16 +113,6 @@ impl Arguments {
     /// The quality that the CPU's encoder really uses.
     pub fn cpu_quality(&self) -> u32 {
         self.quality.max(MIN_QP)
-    }
-}
-
-/// A codec's name in info.json.
-pub fn name_of(codec: Codec) -> &'static str {
-    match codec {
-        Codec::H264 => "h264",
-        Codec::Hevc => "hevc",
-        Codec::Av1 => "av1",
-        Codec::Copy => "mjpeg",
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which files are to be encoded anew: pure, no I/O.
 
 use super::RegenerateError;
-use super::options::{Selection, name_of};
+use super::options::Selection;
 use super::source::{Camera, Source};
+use crate::codec::backend::codec_name;
 use crate::config::schema::Codec;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -68,11 +69,11 @@ pub fn select(
     for (index, Camera { key, codec: present, .. }) in source.cameras.iter().enumerate() {
         let mut of_camera = files.iter().filter(|file| file.camera == index);
         let present = present.as_deref().unwrap_or("an unknown codec");
-        if present != name_of(codec) && of_camera.any(|file| !file.selected) {
+        if present != codec_name(codec) && of_camera.any(|file| !file.selected) {
             return wrong(format!(
                 "--episodes with --codec {}: {key} holds {present}, and codecs are not mixed inside a data set; leave \
                  --episodes out",
-                name_of(codec)
+                codec_name(codec)
             ));
         }
     }

@@ -1,8 +1,9 @@
 //! What a run comes to: a report for each file, sums, in words and as JSON.
 
-use super::options::{Arguments, name_of};
+use super::options::Arguments;
 use super::plan::VideoFile;
 use super::source::Source;
+use crate::codec::backend::codec_name;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -110,7 +111,7 @@ impl Summary {
     pub(super) fn new(arguments: &Arguments) -> Summary {
         Summary {
             root: arguments.root.display().to_string(),
-            codec: name_of(arguments.codec),
+            codec: codec_name(arguments.codec),
             dry_run: arguments.dry_run,
             encoded: 0,
             up_to_date: 0,

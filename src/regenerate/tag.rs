@@ -3,8 +3,8 @@
 //! what is done, whenever it was killed.
 
 use super::FileError;
-use super::options::{Arguments, Target, name_of};
-use crate::codec::backend::Device;
+use super::options::{Arguments, Target};
+use crate::codec::backend::{self, Device, codec_name};
 use crate::config::schema::{Codec, ColorRange};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -35,8 +35,8 @@ impl Tag {
     pub fn new(arguments: &Arguments, device: Device, color_range: ColorRange) -> Tag {
         let gpu = device == Device::Gpu;
         Tag {
-            codec: name_of(arguments.codec).into(),
-            encoder: crate::codec::backend::name(arguments.codec, device).into(),
+            codec: codec_name(arguments.codec).into(),
+            encoder: backend::name(arguments.codec, device).into(),
             quality: if gpu { arguments.quality } else { arguments.cpu_quality() },
             gop: arguments.gop,
             preset: gpu.then(|| arguments.preset.clone()),

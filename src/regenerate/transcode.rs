@@ -4,18 +4,17 @@
 use super::decode::{Format, Pictures};
 use super::options::Arguments;
 use super::tag::Tag;
-use super::video::SampleSpan;
 use super::{FileError, video};
 use crate::codec::backend::{self, Device};
-use crate::codec::openh264::nal_units;
+use crate::codec::bitstream::nal_units;
 use crate::codec::stream::StreamParams;
 use crate::codec::yuv::I420;
 use crate::codec::{Fragment, PixelHistogram, Preset};
 use crate::config::schema::Codec;
-use crate::dataset::{Mp4Writer, VideoTrack, disk};
+use crate::dataset::{Mp4Index, Mp4Writer, VideoTrack, disk};
 use ::openh264::decoder::Decoder;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -161,8 +160,8 @@ fn decode(mut pictures: Pictures, out: &SyncSender<Result<I420, FileError>>, ret
 /// Reads the file back: as many frames as there were, each at its time, and every one of them decodes.
 fn verify(path: &Path, job: &Job, frames: u64) -> Result<(), FileError> {
     let wrong = |words: String| Err(FileError::Verify(words));
-    let index = video::index(path)?;
-    video::require_grid(&index.times_s, job.fps)?;
+    let index = Mp4Index::read(path)?;
+    video::require_grid(&index.frame_times(), job.fps)?;
     if index.samples.len() as u64 != frames || !index.samples.first().is_some_and(|first| first.sync) {
         return wrong(format!("expected {frames} frames, a key frame first, found {}", index.samples.len()));
     }
@@ -182,7 +181,7 @@ fn verify(path: &Path, job: &Job, frames: u64) -> Result<(), FileError> {
 }
 
 /// Decodes a whole H.264 file, in parts that each start with a key frame; the number of pictures.
-fn count_h264(path: &Path, index: &video::Index, cancelled: &AtomicBool) -> Result<u64, FileError> {
+fn count_h264(path: &Path, index: &Mp4Index, cancelled: &AtomicBool) -> Result<u64, FileError> {
     let parts = std::thread::available_parallelism().map_or(1, |n| n.get());
     let samples = &index.samples;
     let starts = (0..parts).map(|part| {
@@ -193,34 +192,32 @@ fn count_h264(path: &Path, index: &video::Index, cancelled: &AtomicBool) -> Resu
     starts.dedup();
     std::thread::scope(|scope| {
         let part = |pair: &[usize]| {
-            let (first, samples) = (pair[0], &samples[pair[0]..pair[1]]);
-            scope.spawn(move || count_part(path, first, samples, cancelled))
+            let range = pair[0]..pair[1];
+            scope.spawn(move || count_part(path, index, range, cancelled))
         };
         let parts: Vec<_> = starts.windows(2).map(part).collect();
         parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
     })
 }
 
-/// Decodes consecutive samples, of which `first` is the number of the first; the number of pictures.
-fn count_part(path: &Path, first: usize, samples: &[SampleSpan], cancelled: &AtomicBool) -> Result<u64, FileError> {
+/// Decodes consecutive samples; the number of pictures.
+fn count_part(path: &Path, index: &Mp4Index, range: Range<usize>, cancelled: &AtomicBool) -> Result<u64, FileError> {
     let failed = |frame: usize| {
         move |error: ::openh264::Error| FileError::Verify(format!("frame {frame} cannot be decoded: {error}"))
     };
     let file = File::open(path).map_err(FileError::io("open"))?;
-    let mut decoder = Decoder::new().map_err(failed(0))?;
-    let (mut sample, mut annex_b, mut count) = (Vec::new(), Vec::new(), 0);
-    for (number, span) in (first..).zip(samples) {
+    let mut decoder = Decoder::new().map_err(failed(range.start))?;
+    let (mut annex_b, mut count, end) = (Vec::new(), 0, range.end);
+    for number in range {
         if cancelled.load(Ordering::Relaxed) {
             return Err(FileError::Interrupted);
         }
-        sample.resize(span.length, 0);
-        file.read_exact_at(&mut sample, span.offset).map_err(FileError::io("read"))?;
         annex_b.clear();
-        for nal in nal_units(&sample) {
+        for nal in nal_units(&index.read_sample(&file, number)?) {
             annex_b.extend_from_slice(&[0, 0, 0, 1]);
             annex_b.extend_from_slice(nal);
         }
         count += u64::from(decoder.decode(&annex_b).map_err(failed(number))?.is_some());
     }
-    Ok(count + decoder.flush_remaining().map_err(failed(first + samples.len()))?.len() as u64)
+    Ok(count + decoder.flush_remaining().map_err(failed(end))?.len() as u64)
 }

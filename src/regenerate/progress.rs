@@ -85,7 +85,8 @@ impl Progress {
             out += &format!("{line}\n");
         }
         if self.live {
-            let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+            let columns = crossterm::terminal::size().map_or(0, |(columns, _)| usize::from(columns));
+            let columns = if columns == 0 { 80 } else { columns };
             for bar in &state.bars {
                 out += &format!("{}\n", bar.text(columns.saturating_sub(1)));
             }

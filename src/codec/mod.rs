@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod bitstream;
+pub mod choice;
 pub mod fragment;
 pub mod gpu;
 pub mod jpeg;

@@ -62,15 +62,15 @@ impl Mp4Index {
             let mut start = [0; 16];
             let start = &mut start[..(length - at).min(16) as usize];
             file.read_exact_at(start, at).map_err(DatasetError::io("read", path))?;
-            let header = track::header(start, length - at, at).map_err(invalid(path))?;
-            if at == 0 && header.kind != *b"ftyp" {
-                let found = format!("a box `{}`", header.kind.escape_ascii());
+            if let Some(kind) = start.get(4..8).filter(|kind| at == 0 && *kind != b"ftyp") {
+                let found = format!("`{}`", kind.escape_ascii());
                 return Err(invalid(path)(Damage {
                     at,
                     expected: "an mp4 file, which starts with `ftyp`".into(),
                     found,
                 }));
             }
+            let header = track::header(start, length - at, at).map_err(invalid(path))?;
             if matches!(&header.kind, b"moov" | b"moof") {
                 if header.size > MAX_INDEX_BYTES {
                     let found = format!("`{}` of {}", header.kind.escape_ascii(), header.size);

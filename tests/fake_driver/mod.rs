@@ -15,20 +15,23 @@ pub fn folder() -> PathBuf {
     folder_with(&[CUDA, NVENC])
 }
 
-/// A folder with some libraries of the driver.
+/// A folder with some of the libraries. The others cannot be loaded, even if this machine has them.
 pub fn folder_with(libraries: &[&str]) -> PathBuf {
-    let library = library();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fake-driver-{}", libraries.join("-")));
     std::fs::create_dir_all(&folder).unwrap();
-    for name in libraries {
-        let link = folder.join(name);
-        if std::fs::read_link(&link).is_ok_and(|at| at == library) {
+    let library = library();
+    // `libcuda.so` is for those that build with CUDA; the recorder's loader asks for it first.
+    for (link, name) in [(CUDA, CUDA), ("libcuda.so", CUDA), (NVENC, NVENC)] {
+        // The loader stops at what is no library: it does not go on to the machine's own.
+        let target = if libraries.contains(&name) { &*library } else { Path::new("/dev/null") };
+        let link = folder.join(link);
+        if std::fs::read_link(&link).is_ok_and(|at| at == target) {
             continue;
         }
         // Tests run side by side: a link comes into its place in one step, whoever is first.
         let unique = tempfile::TempDir::new_in(&folder).unwrap();
-        let new = unique.path().join(name);
-        std::os::unix::fs::symlink(&library, &new).unwrap();
+        let new = unique.path().join("link");
+        std::os::unix::fs::symlink(target, &new).unwrap();
         std::fs::rename(new, link).unwrap();
     }
     folder

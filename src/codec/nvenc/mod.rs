@@ -1,12 +1,14 @@
 //! H.264, H.265 and AV1 by NVENC, the hardware encoder of NVIDIA's GPUs.
 //!
 //! The driver's libraries are loaded when an encoder is first opened ([`driver`]), so that the program starts where there
-//! are none. [`settings`] is what is asked for, [`config`] writes it into NVENC's structs, [`session`] does the encoding,
-//! and [`fault`] says what went wrong. Only `driver`, `config` and `session` hold unsafe code.
+//! are none. [`settings`] is what is asked for, `config` writes it into NVENC's structs, `opened` and `session` are a session
+//! before and after it is told of them, and [`fault`] says what went wrong. Unsafe code is in `driver`, `config`, `opened`
+//! and `session` alone.
 
 mod config;
 pub mod driver;
 pub mod fault;
+mod opened;
 mod probe;
 mod session;
 pub mod settings;
@@ -20,7 +22,8 @@ use super::yuv::I420;
 use super::{CodecError, Sample, SampleFormat, bitstream};
 use crate::config::schema::Codec;
 use fault::Stage;
-use session::{Opened, Session};
+use opened::Opened;
+use session::Session;
 use settings::Settings;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use super::driver::{self, Driver, Versions};
 use super::fault::Fault;
-use super::session::{Opened, Sizes};
+use super::opened::{Opened, Sizes};
 use crate::codec::gpu::{GpuCodec, GpuDevice, GpuReport};
 use crate::codec::nvenc::Encoder;
 use crate::codec::stream::StreamParams;

@@ -7,14 +7,14 @@
 //!
 //! The same rows and fragments give the same bytes.
 
-mod claim;
+pub(crate) mod claim;
 mod codec_config;
-mod commit;
-mod disk;
+pub(crate) mod commit;
+pub(crate) mod disk;
 mod episode;
 mod error;
-mod info;
-mod layout;
+pub(crate) mod info;
+pub(crate) mod layout;
 mod mp4;
 mod mp4_boxes;
 mod mp4_reader;

@@ -123,7 +123,7 @@ impl Listed {
         let state = match (&self.refusal, &self.trial) {
             (Some(reason), _) => format!("not usable: {reason}"),
             (None, Some(trial)) => format!(
-                "{}x{}: {:.1} ms a picture (p99 {:.1}), after {:.1} ms for its JPEG",
+                "{}x{}: {:.2} ms a picture (p99 {:.2}), after {:.2} ms for its JPEG",
                 trial.width, trial.height, trial.encode_ms.p50, trial.encode_ms.p99, trial.decode_ms.p50
             ),
             (None, None) => "not tried".into(),

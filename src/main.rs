@@ -5,7 +5,9 @@ use clap::{CommandFactory, Parser};
 use recorder::actors::recorder::RunError;
 use recorder::child;
 use recorder::cli::{self, Cli, Command, split_overrides};
-use recorder::codec::gpu;
+use recorder::codec::backend::Device;
+use recorder::codec::choice;
+use recorder::codec::gpu::{self, GpuReport};
 use recorder::config::{self, Config, ConfigError, reference};
 use recorder::console::keys::{self, Press};
 use recorder::console::screen::{self, Live, LogWriter};
@@ -125,7 +127,7 @@ fn record(config: Config) -> anyhow::Result<u8> {
         .enable_all()
         .build()
         .context("the runtime cannot be started")?;
-    let result = runtime.block_on(record_until_ended(Arc::new(config)));
+    let result = runtime.block_on(record_until_ended(config));
     // Whatever still runs was told to stop at once.
     runtime.shutdown_background();
     result
@@ -135,7 +137,7 @@ fn record(config: Config) -> anyhow::Result<u8> {
 #[derive(Clone, Copy)]
 struct Interrupt(u8);
 
-async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
+async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     let status = status::shared();
     if let Some(handle) = metrics::install() {
         tokio::spawn(http::upkeep(handle));
@@ -144,7 +146,8 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
             tracing::info!("metrics at http://{address}/metrics");
         }
     }
-    say_encoder(&config)?;
+    let gpu = choose_encoder(&mut config).await?;
+    let config = Arc::new(config);
     let mut interrupts = interrupts()?;
     run::require_disk(&config)?;
     let dataset = run::open_dataset(&config)?;
@@ -154,6 +157,7 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
     let parts = run::Parts {
         clock: run::clock(&config),
         open_encoder: codec::backend::standard(),
+        gpu,
         status: status.clone(),
         on_saved: Box::new(|_, _| {}),
     };
@@ -213,14 +217,25 @@ fn interrupts() -> anyhow::Result<mpsc::UnboundedReceiver<Interrupt>> {
     Ok(receiver)
 }
 
-fn say_encoder(config: &Config) -> anyhow::Result<()> {
-    let name = check::encoder(config)?;
-    let workers = run::workers(config);
-    if config.dataset.gpu_video_encoding {
-        tracing::info!("gpu_video_encoding: this version has no GPU encoder, {name} encodes on the CPU");
+/// Looks what can encode, puts it into the configuration, and says it.
+async fn choose_encoder(config: &mut Config) -> anyhow::Result<Option<run::Gpu>> {
+    let prober = gpu::prober();
+    let mut found = GpuReport::default();
+    if choice::wants_gpu(config) {
+        let prober = prober.clone();
+        found = tokio::task::spawn_blocking(move || prober()).await.context("the GPU cannot be looked for")?;
     }
-    tracing::info!("encoder: {name}, {workers} {}", if workers == 1 { "thread" } else { "threads" });
-    Ok(())
+    let choice = choice::choose(config, &found).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    choice.apply(config);
+    for warning in &choice.warnings {
+        tracing::warn!("{warning}");
+    }
+    check::encoder(config, choice.device)?;
+    let fake = if found.fake { " (fake driver)" } else { "" };
+    let workers = run::workers(config);
+    let threads = if workers == 1 { "thread" } else { "threads" };
+    tracing::info!("encoder: {}{fake}, {workers} {threads} on the CPU", choice.describe());
+    Ok((choice.device == Device::Gpu).then_some(run::Gpu { works: choice.gpu_works, prober }))
 }
 
 fn show(live: Option<&Live>, status: &SharedStatus) {

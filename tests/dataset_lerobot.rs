@@ -19,8 +19,8 @@ fn two_episodes(root: &Path, codec: Codec) {
 }
 
 #[test]
-fn data_sets_of_both_codecs_are_complete() {
-    for codec in [Codec::H264, Codec::Mjpeg] {
+fn data_sets_of_every_codec_are_complete() {
+    for codec in [Codec::H264, Codec::Hevc, Codec::Av1, Codec::Mjpeg] {
         let root = tempfile::tempdir().unwrap();
         two_episodes(root.path(), codec);
         assert_eq!(check(root.path()), "100 frames, 2 episodes, 0 bad");

@@ -2,7 +2,7 @@
 
 use super::stream::{Encoded, StreamParams, VideoStream};
 use super::yuv::I420;
-use super::{CodecError, Sample, SampleFormat, openh264};
+use super::{CodecError, Sample, SampleFormat, nvenc, openh264};
 use crate::config::schema::Codec;
 use crate::frame::Frame;
 use serde::{Deserialize, Serialize};
@@ -29,10 +29,10 @@ pub trait PictureEncoder {
 pub fn open_pictures(params: &StreamParams, device: Device) -> Result<Box<dyn PictureEncoder>, CodecError> {
     let StreamParams { codec, quality, width, height, fps, color_range, .. } = *params;
     match (codec, device) {
+        (_, Device::Gpu) => Ok(Box::new(nvenc::Encoder::open(params)?)),
         (Codec::H264, Device::Cpu) => Ok(Box::new(openh264::Encoder::open(width, height, fps, quality, color_range)?)),
-        (Codec::Copy, _) => Err(CodecError::CopyOfPictures),
+        (Codec::Copy, Device::Cpu) => Err(CodecError::CopyOfPictures),
         (Codec::Hevc | Codec::Av1, Device::Cpu) => Err(CodecError::NeedsNvenc { codec }),
-        (_, Device::Gpu) => Err(CodecError::NeedsNvenc { codec }),
     }
 }
 

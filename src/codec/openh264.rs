@@ -3,6 +3,7 @@
 //! Constrained baseline, one slice, one thread, no B-frames. The same pictures give the same bytes.
 
 use super::backend::PictureEncoder;
+use super::bitstream::nal_units;
 use super::yuv::I420;
 use super::{CodecError, Sample, SampleFormat};
 use crate::config::schema::ColorRange;
@@ -123,18 +124,6 @@ fn length_prefixed(bits: &EncodedBitStream) -> Option<Vec<u8>> {
         }
     }
     Some(data)
-}
-
-/// The NAL units of a length-prefixed sample, without their lengths; empty ones and what is cut off are left out.
-pub fn nal_units(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = sample;
-    std::iter::from_fn(move || {
-        let (length, tail) = rest.split_first_chunk::<4>()?;
-        let (nal, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        rest = tail;
-        Some(nal)
-    })
-    .filter(|nal| !nal.is_empty())
 }
 
 impl YUVSource for I420 {

@@ -8,6 +8,7 @@
 //! The same rows and fragments give the same bytes.
 
 mod claim;
+mod codec_config;
 mod commit;
 mod disk;
 mod episode;
@@ -16,22 +17,28 @@ mod info;
 mod layout;
 mod mp4;
 mod mp4_boxes;
+mod mp4_reader;
+mod mp4_track;
 mod open;
 mod rows;
+mod sample_entry;
 mod spec;
 mod stats;
 mod summary;
 mod table;
 mod tasks;
+mod waiting;
 
 pub use commit::Recovery;
 pub use episode::{EpisodeWriter, MAX_ROWS, MAX_SECONDS};
 pub use error::{DatasetError, Difference};
 pub use mp4::{Mp4Writer, VideoTrack};
+pub use mp4_reader::{Mp4Index, SampleInfo};
 pub use open::Outlook;
 pub use rows::{Row, RowArm, RowFrame};
 pub use spec::{CameraSpec, DatasetSpec, VideoInfo};
 pub use summary::{CameraCounters, CameraSummary, EncoderSwitch, EpisodeCounters, EpisodeSummary, Spread};
+pub use waiting::WaitingTake;
 
 use claim::Claim;
 use commit::Marker;
@@ -57,6 +64,7 @@ pub struct Dataset {
     tasks: Vec<String>,
     next: NextFiles,
     recovery: Recovery,
+    waiting: Vec<WaitingTake>,
     /// The episode whose save failed after its point of no return: no other may be saved before it is completed.
     interrupted: Option<u64>,
     claim: Claim,
@@ -111,14 +119,36 @@ impl Dataset {
         &self.recovery
     }
 
-    /// Begins a take, with a number that no other take of this run has. Several may be open: the next one is recorded
+    /// Takes of earlier runs that wait to be encoded, in the order in which they were recorded; as it was when the data
+    /// set was opened. Each becomes an episode by [`Dataset::reopen`] and [`Dataset::commit`], in this order.
+    pub fn waiting(&self) -> &[WaitingTake] {
+        &self.waiting
+    }
+
+    /// The lowest number for a take of this run: above those of all that wait, so that numbers tell the order in which
+    /// takes were recorded.
+    pub fn first_take(&self) -> u64 {
+        self.waiting.last().map_or(0, |last| last.report.take + 1)
+    }
+
+    /// Opens a take again that waits to be encoded: with all its rows, with empty videos. Its frames are in
+    /// [`EpisodeWriter::frames_file`]. To be called once for each.
+    pub fn reopen(&self, waiting: &WaitingTake) -> Result<EpisodeWriter> {
+        EpisodeWriter::reopen(self.spec.clone(), waiting)
+    }
+
+    /// Begins a take, with a number that no other take of this run has and from [`Dataset::first_take`] on. Several may be open: the next one is recorded
     /// while the last one's videos are still being encoded.
     pub fn begin(&self, take: u64) -> Result<EpisodeWriter> {
+        if take < self.first_take() {
+            let found = format!("take {} of an earlier run, which waits to be encoded", self.first_take() - 1);
+            return Err(DatasetError::Take { take, expected: "a number above those of all takes that wait", found });
+        }
         EpisodeWriter::begin(&self.root, self.spec.clone(), self.info.total_episodes, take)
     }
 
     /// Saves a take as the next episode. Every video must have as many frames as there are rows. After an error the
-    /// take is not part of the data set; its folder is kept, and set aside at the next start.
+    /// take is not part of the data set; its folder is kept, and set aside at the next start, or waits again if it was parked.
     pub fn commit(&mut self, mut episode: EpisodeWriter, task: &str, counters: &EpisodeCounters) -> Result<Committed> {
         if let Some(episode) = self.interrupted {
             return Err(DatasetError::Interrupted { root: self.root.clone(), episode });

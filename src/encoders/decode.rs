@@ -2,7 +2,7 @@
 //! read. H.264 and MJPEG are decoded in this process; for H.265 and AV1 there is the `ffmpeg` program, where it is.
 
 use crate::camera::synthetic::read_counter;
-use crate::codec::openh264::nal_units;
+use crate::codec::bitstream::nal_units;
 use crate::codec::yuv::I420;
 use crate::codec::{Sample, SampleFormat, jpeg};
 use crate::config::schema::ColorRange;

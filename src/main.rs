@@ -14,7 +14,9 @@ use recorder::console::screen::{self, Live, LogWriter};
 use recorder::console::{http, view};
 use recorder::dataset::DatasetError;
 use recorder::disk_space::NoSpace;
-use recorder::encoders::{Listing, trial};
+use recorder::encoders::self_test::SelfTest;
+use recorder::encoders::self_test::scratch::Scratch;
+use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
 use recorder::regenerate::{self, RegenerateError};
 use recorder::status::{self, SharedStatus, Status};
@@ -114,11 +116,30 @@ fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {
     if options.probe_in_process {
         return print(&gpu::probe_for_parent());
     }
-    if let Some(question) = &options.trial_in_process {
-        return print(&trial::run_for_parent(question).context("--trial-in-process")?);
+    if let Some(question) = &options.part_in_process {
+        return print(&part::run_for_parent(question).context("--part-in-process")?);
+    }
+    if options.self_test {
+        return self_test(options);
     }
     let listing = Listing::measure(Path::new(child::THIS_PROGRAM), &gpu::prober()());
     print(&if options.json { format!("{:#}\n", serde_json::json!(listing)) } else { listing.table() })
+}
+
+fn self_test(options: &cli::Encoders) -> anyhow::Result<u8> {
+    let scratch = Scratch::new(options.report.as_deref())?;
+    let test = SelfTest {
+        program: child::THIS_PROGRAM.into(),
+        seconds: options.seconds,
+        folder: scratch.path().to_path_buf(),
+    };
+    let report = test.run(&gpu::prober()(), &|next| tracing::info!("{next}"));
+    let json = format!("{:#}\n", serde_json::json!(report));
+    if let Some(path) = &options.report {
+        scratch.publish(&json, path)?;
+    }
+    print(if options.json { &json } else { &report.markdown })?;
+    Ok(u8::from(!report.failures.is_empty()))
 }
 
 fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Config> {

@@ -204,6 +204,9 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     for line in dataset.recovery().describe() {
         tracing::warn!("{line}");
     }
+    for line in dataset.other_codecs() {
+        tracing::warn!("{line}; `recorder regenerate` makes them alike");
+    }
     let parts = run::Parts {
         clock: run::clock(&config),
         open_encoder: codec::backend::standard(),

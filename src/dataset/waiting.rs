@@ -98,6 +98,11 @@ impl Parked<'_> {
         self.report.take
     }
 
+    /// What the data set was to be.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
     /// In which way it was recorded differently from `spec`.
     pub fn differences(&self, spec: &DatasetSpec) -> Vec<Difference> {
         self.info.differences(spec)

@@ -17,6 +17,7 @@ mod summary;
 mod tag;
 mod transcode;
 mod video;
+mod waiting;
 
 pub use options::Arguments;
 pub use progress::Progress;
@@ -27,7 +28,7 @@ use crate::codec::backend::{Device, codec_name};
 use crate::codec::gpu::Prober;
 use crate::config::schema::Codec;
 use crate::dataset::claim::Claim;
-use crate::dataset::{DatasetError, Mp4Index, commit};
+use crate::dataset::{Dataset, DatasetError, Mp4Index, commit, layout};
 use options::Target;
 use plan::VideoFile;
 use source::{Encoding, Source};
@@ -52,6 +53,9 @@ pub enum RegenerateError {
         "{path} holds {codec}: expected the programs ffmpeg and ffprobe to decode it, found none; install them (Debian: apt-get install ffmpeg)"
     )]
     NoFfmpeg { path: String, codec: String },
+    /// What was recorded and not encoded yet could not be encoded; it waits as before.
+    #[error("recorded episodes wait to be encoded, and could not be: {0}; they are safe on disk")]
+    Waiting(String),
 }
 
 impl RegenerateError {
@@ -60,7 +64,7 @@ impl RegenerateError {
         match self {
             RegenerateError::Usage(_) => 2,
             RegenerateError::Dataset(_) => 4,
-            RegenerateError::NoFfmpeg { .. } => 1,
+            RegenerateError::NoFfmpeg { .. } | RegenerateError::Waiting(_) => 1,
         }
     }
 }
@@ -94,9 +98,43 @@ impl FileError {
     }
 }
 
-/// Encodes the videos of a data set anew. When `cancelled` becomes true, what is in work is given up and the rest is
+/// Encodes the videos of a data set anew, then what was recorded and not encoded yet. When `cancelled` becomes true, what is in work is given up and the rest is
 /// left as it is.
 pub fn run(
+    arguments: &Arguments,
+    prober: &Prober,
+    progress: &Progress,
+    cancelled: &AtomicBool,
+) -> Result<Summary, RegenerateError> {
+    let start = Instant::now();
+    let target = arguments.target()?;
+    let waiting = waiting::count(&arguments.root)?;
+    let episodes = arguments.root.join(layout::INFO).exists();
+    let mut summary = if episodes || waiting == 0 {
+        encode_anew(arguments, prober, progress, cancelled)?
+    } else {
+        Summary::new(arguments)
+    };
+    if waiting == 0 {
+        return Ok(summary.finished(start));
+    }
+    let what = if waiting == 1 { "1 recorded episode".into() } else { format!("{waiting} recorded episodes") };
+    if arguments.dry_run {
+        summary.notes.push(format!("{what} would be encoded and added"));
+    } else if arguments.episodes.is_some() {
+        summary.notes.push(format!("{what} wait to be encoded: run this again without --episodes"));
+    } else if summary.files.iter().any(|file| file.state == State::Failed) || cancelled.load(Ordering::Relaxed) {
+        summary.notes.push(format!("{what} wait to be encoded still: run this again once all videos are alike"));
+    } else {
+        let device = device(arguments, target, prober, &mut summary)?;
+        summary.added = waiting::finish(arguments, device, prober, cancelled)?;
+        summary.notes.push(format!("{} of {what} encoded and added", summary.added));
+    }
+    Ok(summary.finished(start))
+}
+
+/// Encodes the videos of the episodes that the data set has.
+fn encode_anew(
     arguments: &Arguments,
     prober: &Prober,
     progress: &Progress,
@@ -110,10 +148,9 @@ pub fn run(
     let _claim = if arguments.dry_run { None } else { Some(Claim::new(root)?) };
     let mut summary = Summary::new(arguments);
     if !arguments.dry_run {
-        for line in commit::recover(root)?.describe() {
+        for line in commit::recover(root, &Dataset::spec_on_disk(root)?)?.0.describe() {
             summary.notes.push(line);
         }
-        finish_waiting_takes();
         (source, files) = plan(arguments)?;
     }
     for camera in &source.cameras {
@@ -160,9 +197,6 @@ pub fn run(
     update_info(&source, &files, arguments, target, &mut summary)?;
     Ok(summary.finished(start))
 }
-
-/// Takes that were recorded and not yet encoded become episodes here, before the episodes are counted.
-fn finish_waiting_takes() {}
 
 fn plan(arguments: &Arguments) -> Result<(Source, Vec<VideoFile>), RegenerateError> {
     let source = Source::read(&arguments.root)?;

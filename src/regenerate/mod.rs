@@ -27,7 +27,8 @@ use crate::codec::backend::{Device, codec_name};
 use crate::codec::gpu::Prober;
 use crate::config::schema::Codec;
 use crate::dataset::claim::Claim;
-use crate::dataset::{DatasetError, Mp4Index, commit};
+use crate::dataset::commit::Left;
+use crate::dataset::{DatasetError, Mp4Index, commit, layout};
 use options::Target;
 use plan::VideoFile;
 use source::{Encoding, Source};
@@ -105,17 +106,28 @@ pub fn run(
     let start = Instant::now();
     let root = arguments.root.as_path();
     let target = arguments.target()?;
-    let (mut source, mut files) = plan(arguments)?;
+    let begun = root.join(layout::INFO).exists() || commit::find(root)?.is_empty();
+    if begun || arguments.dry_run {
+        // What cannot be is refused before anything is touched.
+        plan(arguments)?;
+    }
     // From here on no other process writes there. What claiming made is taken away again.
     let _claim = if arguments.dry_run { None } else { Some(Claim::new(root)?) };
     let mut summary = Summary::new(arguments);
     if !arguments.dry_run {
-        for line in commit::recover(root)?.describe() {
-            summary.notes.push(line);
+        // Before info.json is changed: an interrupted save would bring the old one back.
+        for episode in commit::complete_saves(root)? {
+            summary.notes.push(format!("episode {episode}: its save, which was interrupted, is completed"));
         }
-        finish_waiting_takes();
-        (source, files) = plan(arguments)?;
+        // Here, before the episodes are counted, is the place to make episodes of takes that wait to be encoded.
+        let waiting = commit::find(root)?.iter().filter(|(_, left)| matches!(left, Left::Waiting(_))).count();
+        if waiting > 0 {
+            summary.notes.push(format!(
+                "{waiting} recorded takes wait to be encoded: record on with dataset.resume = true to make episodes of them"
+            ));
+        }
     }
+    let (source, files) = plan(arguments)?;
     for camera in &source.cameras {
         if let Some(what) = camera.left_alone() {
             summary.notes.push(format!("{} is left as it is: {what}", camera.key));
@@ -160,9 +172,6 @@ pub fn run(
     update_info(&source, &files, arguments, target, &mut summary)?;
     Ok(summary.finished(start))
 }
-
-/// Takes that were recorded and not yet encoded become episodes here, before the episodes are counted.
-fn finish_waiting_takes() {}
 
 fn plan(arguments: &Arguments) -> Result<(Source, Vec<VideoFile>), RegenerateError> {
     let source = Source::read(&arguments.root)?;

@@ -28,7 +28,7 @@ use crate::codec::backend::{Device, codec_name};
 use crate::codec::gpu::Prober;
 use crate::config::schema::Codec;
 use crate::dataset::claim::Claim;
-use crate::dataset::{Dataset, DatasetError, Mp4Index, commit, layout};
+use crate::dataset::{DatasetError, Mp4Index, commit, layout};
 use options::Target;
 use plan::VideoFile;
 use source::{Encoding, Source};
@@ -143,16 +143,21 @@ fn encode_anew(
     let start = Instant::now();
     let root = arguments.root.as_path();
     let target = arguments.target()?;
-    let (mut source, mut files) = plan(arguments)?;
+    let begun = root.join(layout::INFO).exists() || commit::find(root)?.is_empty();
+    if begun || arguments.dry_run {
+        // What cannot be is refused before anything is touched.
+        plan(arguments)?;
+    }
     // From here on no other process writes there. What claiming made is taken away again.
     let _claim = if arguments.dry_run { None } else { Some(Claim::new(root)?) };
     let mut summary = Summary::new(arguments);
     if !arguments.dry_run {
-        for line in commit::recover(root, &Dataset::spec_on_disk(root)?)?.0.describe() {
-            summary.notes.push(line);
+        // Before info.json is changed: an interrupted save would bring the old one back.
+        for episode in commit::complete_saves(root)? {
+            summary.notes.push(format!("episode {episode}: its save, which was interrupted, is completed"));
         }
-        (source, files) = plan(arguments)?;
     }
+    let (source, files) = plan(arguments)?;
     for camera in &source.cameras {
         if let Some(what) = camera.left_alone() {
             summary.notes.push(format!("{} is left as it is: {what}", camera.key));

@@ -38,8 +38,9 @@ fn codecs_have_lerobots_names() {
         ("av1", "av1", "yuv420p", Some("slow")),
         ("copy", "mjpeg", "yuvj422p", None),
     ] {
-        let overrides = [("dataset.encoder.codec", codec), ("dataset.encoder.preset", "slow")];
-        let overrides = overrides.map(|(key, value)| Override { key: key.into(), value: value.into() });
+        let gpu = if preset.is_some() { "true" } else { "false" };
+        let keys = [("encoder.codec", codec), ("encoder.preset", "slow"), ("gpu_video_encoding", gpu)];
+        let overrides = keys.map(|(key, value)| Override { key: format!("dataset.{key}"), value: value.into() });
         let config = config::parse("demo.toml", include_str!("../examples/demo.toml"), &overrides).unwrap();
         let video = &dataset_spec(&config).cameras[0].video;
         assert_eq!((video.codec.as_str(), video.pix_fmt.as_str(), video.preset.as_deref()), (name, pix_fmt, preset));

@@ -25,15 +25,15 @@ setup-test:
 	scripts/setup.sh --test
 
 lint:
-	cargo fmt --check
-	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --quiet
 
 deny:
 	scripts/deny.sh
 
 unit:
-	RECORDER_PYTHON="$$(scripts/venv.sh)" cargo test --release --locked
+	RECORDER_PYTHON="$$(scripts/venv.sh)" cargo test --release --locked --workspace
 
 vm: build
 	tests/vm/run.sh

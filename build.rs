@@ -5,10 +5,18 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=CXXFLAGS");
     embed_version();
-    if matches!(variable("CARGO_CFG_TARGET_ARCH").as_str(), "x86" | "x86_64") {
+    let is_x86 = matches!(variable("CARGO_CFG_TARGET_ARCH").as_str(), "x86" | "x86_64");
+    if is_x86 {
         check_assembler();
     }
+    let assembler = match variable("CXXFLAGS").contains("-DHAVE_AVX2") {
+        _ if !is_x86 => "without x86 assembler",
+        true => "assembler with AVX2",
+        false => "assembler without AVX2",
+    };
+    println!("cargo::rustc-env=RECORDER_ASSEMBLER={assembler}");
 }
 
 /// `RECORDER_REVISION` is the git revision, `unknown` outside of a repository; packagers may set it.
@@ -28,7 +36,6 @@ fn embed_version() {
 
 /// Without nasm openh264 silently builds its C code, which takes twice the time for every frame.
 fn check_assembler() {
-    println!("cargo::rerun-if-env-changed=CXXFLAGS");
     if !Command::new("nasm").arg("-v").output().is_ok_and(|output| output.status.success()) {
         println!(
             "cargo::error=nasm is missing, without which the video encoder would be half as fast: \

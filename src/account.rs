@@ -3,10 +3,11 @@
 use crate::clock::Stamp;
 use crate::episode::TakeId;
 use crate::frame::DropReason;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The frames of one camera in one take.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraAccount {
     /// Different frames that rows show.
     pub written: u64,
@@ -49,7 +50,7 @@ impl CameraAccount {
 }
 
 /// A take as the coordinator saw it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TakeReport {
     pub take: TakeId,
     /// The first tick.

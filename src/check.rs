@@ -1,9 +1,12 @@
 //! `recorder check`: everything that can be known without recording. Touches no data set and moves no arm.
 
+use crate::actors::encoder_pool::is_made_on_cpu;
 use crate::arm;
 use crate::camera::{self, CameraError};
 use crate::clock::{Clock, Rank, SystemClock};
 use crate::codec::backend::{self, Device};
+use crate::codec::choice;
+use crate::codec::gpu::{self, GpuReport};
 use crate::config::Config;
 use crate::console::http;
 use crate::dataset::Dataset;
@@ -71,9 +74,18 @@ pub fn check(config: &Config) -> Findings {
 
 /// What needs neither data set nor device.
 fn program(config: &Config, findings: &mut Findings) {
-    match encoder(config) {
-        Ok(name) => findings.good(format!("encoder: {name}")),
-        Err(error) => findings.bad(Fault::Configuration, error),
+    let found = if choice::wants_gpu(config) { gpu::prober()() } else { GpuReport::default() };
+    match choice::choose(config, &found) {
+        Ok(choice) => {
+            let mut config = config.clone();
+            choice.apply(&mut config);
+            match encoder(&config, choice.device) {
+                Ok(()) => findings.good(format!("encoder: {}", choice.describe())),
+                Err(error) => findings.bad(Fault::Configuration, error),
+            }
+            choice.warnings.iter().for_each(|warning| findings.good(format!("encoder: {warning}")));
+        }
+        Err(problem) => findings.bad(Fault::Configuration, problem),
     }
     if !config.metrics.listen.is_empty() {
         match http::bind(&config.metrics.listen) {
@@ -86,7 +98,13 @@ fn program(config: &Config, findings: &mut Findings) {
 fn dataset(config: &Config, findings: &mut Findings) {
     let root = run::root(config);
     match Dataset::check(&root, &run::dataset_spec(config), config.dataset.resume) {
-        Ok(outlook) => findings.good(format!("data set {}: {} episodes so far", root.display(), outlook.episodes)),
+        Ok(outlook) => {
+            let waiting = match outlook.waiting.len() {
+                0 => String::new(),
+                n => format!(", {n} more recorded and waiting to be encoded"),
+            };
+            findings.good(format!("data set {}: {} episodes so far{waiting}", root.display(), outlook.episodes));
+        }
         Err(error) => findings.bad(Fault::Dataset, error),
     }
     match run::require_disk(config) {
@@ -124,11 +142,13 @@ fn first_picture(
     ))
 }
 
-/// Tries the encoder that the configuration asks for; the name of what it is.
-pub fn encoder(config: &Config) -> Result<&'static str, crate::codec::CodecError> {
+/// Tries the CPU encoder, where it is the one that encodes or stands in.
+pub fn encoder(config: &Config, device: Device) -> Result<(), crate::codec::CodecError> {
     let (width, height) =
         config.robot.cameras.values().next().map_or((320, 240), |camera| (camera.width, camera.height));
     let params = run::stream_params(config, width, height);
-    (backend::standard())(&params, Device::Cpu)?;
-    Ok(backend::name(params.codec, Device::Cpu))
+    if device == Device::Cpu || is_made_on_cpu(params.codec) {
+        (backend::standard())(&params, Device::Cpu)?;
+    }
+    Ok(())
 }

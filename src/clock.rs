@@ -5,12 +5,13 @@
 //! waking exactly one at a time. The same camera, ticker and arm code therefore runs in real time on a robot, as fast
 //! as the machine can for `file` cameras with `realtime = false`, and deterministically in tests.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// One instant on two scales. Intervals are measured on `mono_ns`; `utc_ns` only says when that was for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     /// Nanoseconds of `CLOCK_MONOTONIC`, the scale of V4L2 driver timestamps.
     pub mono_ns: u64,

@@ -4,7 +4,7 @@
 //! episode, or is discarded and recorded anew. As in LeRobot: the number of episodes is that of this run, and there is no
 //! reset after the last.
 
-/// Number of a take in this run, from 0.
+/// Number of a take in this run.
 pub type TakeId = u64;
 
 /// The operator's wishes; the keys are LeRobot's.
@@ -57,6 +57,8 @@ pub struct Plan {
     pub episodes: u64,
     pub ticks_per_episode: u64,
     pub ticks_per_reset: u64,
+    /// Number of the first take: those of an earlier run that are not saved yet come before.
+    pub first_take: TakeId,
 }
 
 /// The state machine.
@@ -71,8 +73,8 @@ pub struct Run {
 impl Run {
     /// A run that starts recording with its first tick.
     pub fn new(plan: Plan) -> Run {
-        let phase = if plan.episodes == 0 { Phase::Done } else { Phase::Recording { take: 0, rows: 0 } };
-        Run { plan, phase, next_take: 1, kept: 0 }
+        let phase = if plan.episodes == 0 { Phase::Done } else { Phase::Recording { take: plan.first_take, rows: 0 } };
+        Run { plan, phase, next_take: plan.first_take + 1, kept: 0 }
     }
 
     pub fn phase(&self) -> Phase {
@@ -84,9 +86,11 @@ impl Run {
         self.kept
     }
 
-    /// The next tick of the grid: what it is for, and the take that it completes.
-    pub fn tick(&mut self) -> (Slot, Option<End>) {
+    /// The next tick of the grid: what it is for, and the take that it completes. A take whose turn it is begins only if
+    /// `may_begin`.
+    pub fn tick(&mut self, may_begin: bool) -> (Slot, Option<End>) {
         match self.phase {
+            Phase::Recording { rows: 0, .. } if !may_begin => (Slot::Idle, None),
             Phase::Recording { take, rows } => {
                 self.phase = Phase::Recording { take, rows: rows + 1 };
                 let end = if rows + 1 >= self.plan.ticks_per_episode { self.end(true) } else { None };
@@ -171,15 +175,16 @@ impl Run {
 mod tests {
     use super::*;
 
-    /// Runs a script (`.` a tick; n, r, q the keys) and writes down what happens: take number for a row, `-` for an idle tick,
+    /// Runs a script (`.` a tick, `_` one at which no take may begin; n, r, q the keys) and writes down what happens: take number for a row, `-` for an idle tick,
     /// `+` and `!` for a take kept and discarded.
     fn check(plan: (u64, u64, u64), script: &str, expected: &str) {
-        let mut run = Run::new(Plan { episodes: plan.0, ticks_per_episode: plan.1, ticks_per_reset: plan.2 });
+        let mut run =
+            Run::new(Plan { episodes: plan.0, ticks_per_episode: plan.1, ticks_per_reset: plan.2, first_take: 0 });
         let mut text = String::new();
         for step in script.chars() {
             let end = match step {
-                '.' => {
-                    let (slot, end) = run.tick();
+                '.' | '_' => {
+                    let (slot, end) = run.tick(step == '.');
                     match slot {
                         Slot::Row { take, .. } => text.push_str(&take.to_string()),
                         Slot::Idle => text.push('-'),
@@ -210,15 +215,19 @@ mod tests {
         check((5, 3, 2), "nrq..", "--");
         check((2, 3, 1), "....r....", "000+-111+-");
         check((5, 3, 2), "..x...", "00!---");
+        check((2, 2, 0), "__..__.._", "--00+--11+-");
+        check((2, 2, 1), ".._____..", "00+-----11+");
+        check((2, 2, 1), "._._n_", "00+---");
+        check((2, 2, 0), ".._q.", "00+--");
         check((0, 3, 2), "..", "--");
     }
 
     #[test]
     fn a_take_with_rows_always_ends_exactly_once() {
-        let mut run = Run::new(Plan { episodes: 3, ticks_per_episode: 2, ticks_per_reset: 1 });
+        let mut run = Run::new(Plan { episodes: 3, ticks_per_episode: 2, ticks_per_reset: 1, first_take: 0 });
         let mut ends = Vec::new();
         for _ in 0..20 {
-            let (_, end) = run.tick();
+            let (_, end) = run.tick(true);
             ends.extend(end);
         }
         assert_eq!(ends, [0, 1, 2].map(|take| End { take, rows: 2, keep: true }));

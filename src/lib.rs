@@ -1,4 +1,5 @@
 //! `recorder`: cameras and a robot arm into LeRobot data sets, encoded while they are recorded. The map is `actors.md`.
+#![deny(unsafe_code)]
 
 #[cfg(panic = "abort")]
 compile_error!("supervision needs unwinding: build without panic = \"abort\"");
@@ -10,6 +11,7 @@ pub mod arm;
 pub mod budget;
 pub mod camera;
 pub mod check;
+pub mod child;
 pub mod cli;
 pub mod clock;
 pub mod codec;
@@ -17,14 +19,18 @@ pub mod config;
 pub mod console;
 pub mod dataset;
 pub mod disk_space;
+pub mod encoders;
 pub mod episode;
 pub mod frame;
+pub mod gpu_health;
 pub mod lerobot_home;
 pub mod metrics;
+pub mod regenerate;
 pub mod restart;
 pub mod run;
 pub mod spill;
 pub mod status;
+pub mod watchdog;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

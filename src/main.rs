@@ -3,20 +3,30 @@
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use recorder::actors::recorder::RunError;
-use recorder::cli::{Cli, Command, split_overrides};
+use recorder::child;
+use recorder::cli::{self, Cli, Command, split_overrides};
+use recorder::codec::backend::Device;
+use recorder::codec::choice;
+use recorder::codec::gpu::{self, GpuReport};
 use recorder::config::{self, Config, ConfigError, reference};
 use recorder::console::keys::{self, Press};
 use recorder::console::screen::{self, Live, LogWriter};
 use recorder::console::{http, view};
 use recorder::dataset::DatasetError;
 use recorder::disk_space::NoSpace;
+use recorder::encoders::self_test::SelfTest;
+use recorder::encoders::self_test::scratch::Scratch;
+use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
+use recorder::regenerate::{self, RegenerateError};
 use recorder::status::{self, SharedStatus, Status};
 use recorder::{check, codec, metrics, run};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -43,9 +53,9 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Some(Command::Schema { markdown: true }) => print(&reference::markdown()),
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
-        Some(Command::Encoders(options)) if options.probe_in_process => print(&codec::gpu::probe_for_parent()),
-        Some(Command::Encoders(_)) => print(&format!("{:#}\n", serde_json::json!(codec::gpu::prober()()))),
+        Some(Command::Encoders(options)) => encoders(options),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
+        Some(Command::Regenerate(arguments)) => regenerate(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
             print(&findings.text)?;
@@ -63,7 +73,9 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<DatasetError>() || error.is::<NoSpace>() {
+    if let Some(error) = error.downcast_ref::<RegenerateError>() {
+        error.exit_code()
+    } else if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4
     } else if matches!(error.downcast_ref(), Some(RunError::Device(_))) {
         3
@@ -100,9 +112,63 @@ fn completions(shell: clap_complete::Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
+fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {
+    if options.probe_in_process {
+        return print(&gpu::probe_for_parent());
+    }
+    if let Some(question) = &options.part_in_process {
+        return print(&part::run_for_parent(question).context("--part-in-process")?);
+    }
+    if options.self_test {
+        return self_test(options);
+    }
+    let listing = Listing::measure(Path::new(child::THIS_PROGRAM), &gpu::prober()());
+    print(&if options.json { format!("{:#}\n", serde_json::json!(listing)) } else { listing.table() })
+}
+
+fn self_test(options: &cli::Encoders) -> anyhow::Result<u8> {
+    let scratch = Scratch::new(options.report.as_deref())?;
+    let test = SelfTest {
+        program: child::THIS_PROGRAM.into(),
+        seconds: options.seconds,
+        folder: scratch.path().to_path_buf(),
+    };
+    let report = test.run(&gpu::prober()(), &|next| tracing::info!("{next}"));
+    let json = format!("{:#}\n", serde_json::json!(report));
+    if let Some(path) = &options.report {
+        scratch.publish(&json, path)?;
+    }
+    print(if options.json { &json } else { &report.markdown })?;
+    Ok(u8::from(!report.failures.is_empty()))
+}
+
 fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Config> {
     let path = cli.config.as_ref().context("expected --config FILE, found none; `recorder --help` shows how")?;
     config::load(path, overrides).map_err(|error: ConfigError| anyhow::anyhow!("{error}"))
+}
+
+fn regenerate(arguments: &regenerate::Arguments) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let stopped = {
+        let _inside = runtime.enter();
+        let (mut interrupts, cancelled) = (interrupts()?, cancelled.clone());
+        runtime.spawn(async move {
+            let interrupt = interrupts.recv().await;
+            cancelled.store(true, Ordering::Relaxed);
+            interrupt
+        })
+    };
+    let summary = regenerate::run(arguments, &gpu::prober(), &regenerate::Progress::stderr(), &cancelled)?;
+    print(&if arguments.json { format!("{}\n", serde_json::to_string_pretty(&summary)?) } else { summary.text() })?;
+    match stopped.is_finished().then(|| runtime.block_on(stopped)) {
+        Some(Ok(Some(Interrupt(code)))) => Ok(code),
+        _ => Ok(u8::from(summary.failed > 0)),
+    }
 }
 
 fn record(config: Config) -> anyhow::Result<u8> {
@@ -111,7 +177,7 @@ fn record(config: Config) -> anyhow::Result<u8> {
         .enable_all()
         .build()
         .context("the runtime cannot be started")?;
-    let result = runtime.block_on(record_until_ended(Arc::new(config)));
+    let result = runtime.block_on(record_until_ended(config));
     // Whatever still runs was told to stop at once.
     runtime.shutdown_background();
     result
@@ -121,7 +187,7 @@ fn record(config: Config) -> anyhow::Result<u8> {
 #[derive(Clone, Copy)]
 struct Interrupt(u8);
 
-async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
+async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     let status = status::shared();
     if let Some(handle) = metrics::install() {
         tokio::spawn(http::upkeep(handle));
@@ -130,16 +196,21 @@ async fn record_until_ended(config: Arc<Config>) -> anyhow::Result<u8> {
             tracing::info!("metrics at http://{address}/metrics");
         }
     }
-    say_encoder(&config)?;
+    let gpu = choose_encoder(&mut config).await?;
+    let config = Arc::new(config);
     let mut interrupts = interrupts()?;
     run::require_disk(&config)?;
     let dataset = run::open_dataset(&config)?;
     for line in dataset.recovery().describe() {
         tracing::warn!("{line}");
     }
+    for line in dataset.other_codecs() {
+        tracing::warn!("{line}; `recorder regenerate` makes them alike");
+    }
     let parts = run::Parts {
         clock: run::clock(&config),
         open_encoder: codec::backend::standard(),
+        gpu,
         status: status.clone(),
         on_saved: Box::new(|_, _| {}),
     };
@@ -199,14 +270,25 @@ fn interrupts() -> anyhow::Result<mpsc::UnboundedReceiver<Interrupt>> {
     Ok(receiver)
 }
 
-fn say_encoder(config: &Config) -> anyhow::Result<()> {
-    let name = check::encoder(config)?;
-    let workers = run::workers(config);
-    if config.dataset.gpu_video_encoding {
-        tracing::info!("gpu_video_encoding: this version has no GPU encoder, {name} encodes on the CPU");
+/// Looks what can encode, puts it into the configuration, and says it.
+async fn choose_encoder(config: &mut Config) -> anyhow::Result<Option<run::Gpu>> {
+    let prober = gpu::prober();
+    let mut found = GpuReport::default();
+    if choice::wants_gpu(config) {
+        let prober = prober.clone();
+        found = tokio::task::spawn_blocking(move || prober()).await.context("the GPU cannot be looked for")?;
     }
-    tracing::info!("encoder: {name}, {workers} {}", if workers == 1 { "thread" } else { "threads" });
-    Ok(())
+    let choice = choice::choose(config, &found).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    choice.apply(config);
+    for warning in &choice.warnings {
+        tracing::warn!("{warning}");
+    }
+    check::encoder(config, choice.device)?;
+    let fake = if found.fake { " (fake driver)" } else { "" };
+    let workers = run::workers(config);
+    let threads = if workers == 1 { "thread" } else { "threads" };
+    tracing::info!("encoder: {}{fake}, {workers} {threads} on the CPU", choice.describe());
+    Ok((choice.device == Device::Gpu).then_some(run::Gpu { works: choice.gpu_works, prober }))
 }
 
 fn show(live: Option<&Live>, status: &SharedStatus) {

@@ -65,6 +65,9 @@ metrics! {
     SPILL_BYTES = "recorder_spill_bytes", Kind::Gauge, [], "Bytes of frames that wait for an encoder on disk.";
     ENCODER_INFO = "recorder_encoder_info", Kind::Gauge, ["camera", "backend", "codec"], "1 for the encoder that a camera's video is made by.";
     ENCODER_FALLBACKS = "recorder_encoder_fallbacks_total", Kind::Counter, ["from", "to", "reason"], "Encoders that were replaced in a take.";
+    ENCODER_SWITCH = "recorder_encoder_switch_seconds", Kind::Histogram(SAVE_BUCKETS), ["from", "to"], "From the failure of an encoder to the first frame of the one that goes on.";
+    WAITING_EPISODES = "recorder_waiting_episodes", Kind::Gauge, [], "Episodes that are recorded and not saved yet.";
+    WAITING_BYTES = "recorder_waiting_bytes", Kind::Gauge, [], "Bytes of recorded pictures that are kept on disk until their episode is saved.";
     ENCODER_SESSIONS = "recorder_encoder_sessions", Kind::Gauge, [], "Videos that are being encoded.";
     EPISODES = "recorder_episodes_total", Kind::Counter, ["outcome"], "Takes by what became of them: saved, discarded, failed.";
     SAVE_DURATION = "recorder_episode_save_duration_seconds", Kind::Histogram(SAVE_BUCKETS), [], "From the last tick of an episode to its commit on disk.";
@@ -112,6 +115,13 @@ pub fn register_camera(camera: &str, queue_capacity: usize) {
     }
     metrics::gauge!(QUEUE_FRAMES, "camera" => camera.clone()).set(0.0);
     metrics::gauge!(QUEUE_CAPACITY, "camera" => camera).set(queue_capacity as f64);
+}
+
+/// Shows which encoder makes a camera's video after a change.
+pub fn encoder_changed(camera: &str, codec: &'static str, from: &'static str, to: &'static str) {
+    for (backend, now) in [(from, 0.0), (to, 1.0)] {
+        metrics::gauge!(ENCODER_INFO, "camera" => camera.to_string(), "backend" => backend, "codec" => codec).set(now);
+    }
 }
 
 /// Makes the counters of the arms exist from the start.

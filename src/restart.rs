@@ -51,6 +51,11 @@ impl Restarts {
         Restarts { policy, failures: VecDeque::new() }
     }
 
+    /// Starts counting anew.
+    pub fn forget(&mut self) {
+        self.failures.clear();
+    }
+
     /// A failure at `now_ns`.
     pub fn failed(&mut self, now_ns: u64) -> Decision {
         let window = self.policy.window.as_nanos() as u64;

@@ -2,8 +2,8 @@
 
 use crate::actors::arm::ArmArguments;
 use crate::actors::camera::CameraArguments;
-use crate::actors::coordinator::{CoordinatorArguments, CoordinatorCamera};
-use crate::actors::encoder_pool::{PoolArguments, PoolCamera, longest_fragment};
+use crate::actors::coordinator::{CoordinatorArguments, CoordinatorCamera, Pace};
+use crate::actors::encoder_pool::{GpuUse, Keeping, PoolArguments, PoolCamera, is_made_on_cpu, longest_fragment};
 use crate::actors::recorder::{Recorder, RecorderArguments, RecorderMessage, RunError};
 use crate::actors::writer::{OnSaved, WriterArguments};
 use crate::arm;
@@ -11,8 +11,9 @@ use crate::budget::Budget;
 use crate::clock::{Clock, SimulatedClock, Stamp, SystemClock};
 use crate::codec::Preset;
 use crate::codec::backend::{self, Device, OpenEncoder};
+use crate::codec::gpu::Prober;
 use crate::codec::stream::StreamParams;
-use crate::config::schema::{Codec, Config};
+use crate::config::schema::{Codec, Config, OnGpuFailure};
 use crate::config::validate::{is_simulated, ticks_per_episode};
 use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
 use crate::disk_space::{self, NoSpace};
@@ -23,14 +24,26 @@ use crate::status::SharedStatus;
 use ractor::{Actor, ActorRef};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What a run is started with, beside its configuration.
 pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub open_encoder: OpenEncoder,
+    /// Left out: the CPU encodes.
+    pub gpu: Option<Gpu>,
     pub status: SharedStatus,
     pub on_saved: OnSaved,
+}
+
+/// The GPU as it was found.
+#[derive(Clone)]
+pub struct Gpu {
+    /// It encodes what is configured.
+    pub works: bool,
+    /// Looks again.
+    pub prober: Prober,
 }
 
 /// A run that goes on.
@@ -99,25 +112,7 @@ pub fn root(config: &Config) -> PathBuf {
 pub fn dataset_spec(config: &Config) -> DatasetSpec {
     let encoder = &config.dataset.encoder;
     let names = arm::features(config.robot.kind);
-    let video = match encoder.codec {
-        Codec::Copy => VideoInfo {
-            codec: "mjpeg".into(),
-            // What webcams deliver; the JPEGs themselves say what they are.
-            pix_fmt: "yuvj422p".into(),
-            color_range: crate::config::schema::ColorRange::Full,
-            gop: Some(1),
-            quality: None,
-            preset: None,
-        },
-        _ => VideoInfo {
-            codec: "h264".into(),
-            pix_fmt: "yuv420p".into(),
-            color_range: encoder.color_range,
-            gop: Some(encoder.gop),
-            quality: Some(encoder.quality),
-            preset: None,
-        },
-    };
+    let video = video_info(encoder);
     let camera = |(name, camera): (&String, &crate::config::schema::Camera)| CameraSpec {
         name: name.clone(),
         key: format!("observation.images.{name}"),
@@ -131,6 +126,33 @@ pub fn dataset_spec(config: &Config) -> DatasetSpec {
         state_names: names.clone(),
         action_names: names,
         cameras: config.robot.cameras.iter().map(camera).collect(),
+    }
+}
+
+/// How the configuration has videos encoded, as the data set tells it.
+pub fn video_info(encoder: &crate::config::schema::Encoder) -> VideoInfo {
+    let encoded = |codec: &str, preset| VideoInfo {
+        codec: codec.into(),
+        pix_fmt: "yuv420p".into(),
+        color_range: encoder.color_range,
+        gop: Some(encoder.gop),
+        quality: Some(encoder.quality),
+        preset,
+    };
+    match encoder.codec {
+        // May come from the CPU, which has no presets.
+        Codec::H264 => encoded("h264", None),
+        Codec::Hevc => encoded("hevc", Some(encoder.preset.clone())),
+        Codec::Av1 => encoded("av1", Some(encoder.preset.clone())),
+        Codec::Copy => VideoInfo {
+            codec: "mjpeg".into(),
+            // What webcams deliver; the JPEGs themselves say what they are.
+            pix_fmt: "yuvj422p".into(),
+            color_range: crate::config::schema::ColorRange::Full,
+            gop: Some(1),
+            quality: None,
+            preset: None,
+        },
     }
 }
 
@@ -174,57 +196,89 @@ pub fn stream_params(config: &Config, width: u32, height: u32) -> StreamParams {
     }
 }
 
+/// Whether frames are kept on disk until their take is saved.
+fn keeping(config: &Config) -> Keeping {
+    let encoder = &config.dataset.encoder;
+    if !config.dataset.streaming_encoding {
+        Keeping::Instead
+    } else if is_made_on_cpu(encoder.codec) || encoder.on_gpu_failure == OnGpuFailure::Stop {
+        Keeping::No
+    } else {
+        Keeping::Beside
+    }
+}
+
 /// Starts recording into `dataset`.
 pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Result<Running, RunError> {
-    let Parts { clock, open_encoder, status, on_saved } = parts;
+    let Parts { clock, open_encoder, gpu, status, on_saved } = parts;
     let d = &config.dataset;
     let queue_size = d.video_encoding_queue_size as usize;
     let bytes = (config.limits.frame_memory_mib as usize) << 20;
     let total = Budget::new(bytes, 0);
     let mut pool_cameras = Vec::new();
     let mut sources = Vec::new();
+    let device = if gpu.as_ref().is_some_and(|gpu| gpu.works) { Device::Gpu } else { Device::Cpu };
+    let backend = backend::name(d.encoder.codec, device);
+    // A run without episodes only finishes what waits: it opens no device.
+    let records = d.num_episodes > 0;
     for (index, (name, camera)) in config.robot.cameras.iter().enumerate() {
         let params = stream_params(config, camera.width, camera.height);
         let fragment = longest_fragment(&params);
         let credits = queue_size + fragment + FRAMES_IN_FLIGHT;
         metrics::register_camera(name, queue_size);
-        let backend = backend::name(d.encoder.codec, Device::Cpu);
-        let codec = if d.encoder.codec == Codec::Copy { "mjpeg" } else { "h264" };
+        let codec = backend::codec_name(d.encoder.codec);
         ::metrics::gauge!(metrics::ENCODER_INFO, "camera" => name.clone(), "backend" => backend, "codec" => codec)
             .set(1.0);
-        let readback = Budget::new(bytes, fragment + FRAMES_IN_FLIGHT);
-        pool_cameras.push(PoolCamera { name: name.clone(), params, readback });
+        pool_cameras.push(PoolCamera { name: name.clone(), params });
+        if !records {
+            continue;
+        }
         sources.push((index, name.clone(), camera.clone(), total.sibling(credits)));
     }
     metrics::register_run();
     let (introduce_coordinator, coordinator) = oneshot::channel();
-    let encoder = backend::name(d.encoder.codec, Device::Cpu).to_string();
     let (dataset_root, spill_dir) = (dataset.root().to_path_buf(), dataset.work_dir());
     status.send_modify(|s| {
-        s.encoder.clone_from(&encoder);
+        s.encoder = backend.into();
         s.root = dataset_root.display().to_string();
     });
+    let (workers, spill_limit_bytes) = (workers(config), u64::from(config.limits.spill_mib) << 20);
+    let first_take = dataset.first_take();
+    let waiting: Vec<u64> = dataset.waiting().iter().map(|waiting| waiting.report.take).collect();
+    let gpu = gpu.map(|gpu| GpuUse {
+        usable: gpu.works,
+        prober: gpu.prober,
+        watchdog: Duration::from_millis(config.limits.gpu_watchdog_ms.into()),
+        on_failure: d.encoder.on_gpu_failure,
+    });
     let writer = WriterArguments {
+        keep_limit_bytes: spill_limit_bytes,
+        waiting: dataset.waiting().to_vec(),
         dataset,
         camera_names: config.robot.cameras.keys().cloned().collect(),
         task: d.single_task.clone(),
-        encoder,
         min_free_bytes: min_free_bytes(config),
         clock: clock.clone(),
         status: status.clone(),
         coordinator,
         on_saved,
     };
-    let (workers, spill_limit_bytes) = (workers(config), u64::from(config.limits.spill_mib) << 20);
+    let (keeping, log_sessions) = (keeping(config), d.encoder.enable_logging);
     let (pool_clock, pool_status) = (clock.clone(), status.clone());
     let plan = Plan {
         episodes: u64::from(d.num_episodes),
         ticks_per_episode: ticks_per_episode(d),
         ticks_per_reset: (d.reset_time_s * f64::from(d.fps)).round() as u64,
+        first_take,
     };
     let coordinator_cameras =
         config.robot.cameras.iter().map(|(name, c)| CoordinatorCamera { name: name.clone(), fps: c.fps }).collect();
-    let has_arm = arm::robot_type(config.robot.kind).is_some();
+    let pace = match (d.streaming_encoding, d.async_video_encoding) {
+        (true, _) => Pace::Free,
+        (false, false) => Pace::Saved,
+        (false, true) => Pace::Waiting((queue_size / config.robot.cameras.len().max(1)).max(1)),
+    };
+    let has_arm = records && arm::robot_type(config.robot.kind).is_some();
     if has_arm {
         metrics::register_arms();
     }
@@ -240,9 +294,13 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
             cameras: pool_cameras,
             workers,
             queue_size,
+            readback_bytes: bytes,
             spill_dir,
             spill_limit_bytes,
+            keeping,
             open: open_encoder,
+            gpu,
+            log_sessions,
             writer,
             clock: pool_clock,
             status: pool_status,
@@ -252,6 +310,8 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
             has_arm,
             fps,
             plan,
+            pace,
+            waiting,
             clock: coordinator_clock,
             pool: upstream.pool,
             writer: upstream.writer,

@@ -1,72 +1,177 @@
-//! Frames that wait for an encoder on disk, once memory holds as many as it may.
+//! Frames that wait for an encoder on disk, in the order in which they came.
 //!
-//! A spill is an unnamed file: it vanishes with the process, so a crash leaves nothing behind. Frames leave in the order
-//! they came, and the space of a drained spill is given back at once.
+//! A *temporary* spill takes what memory has no room for. Its file has no name: it vanishes with the process, and its
+//! space is given back as soon as the last frame has left. A *durable* spill keeps the frames of a take that is encoded
+//! later. Its file has a name and holds every frame until somebody deletes it: frames can be read again from any
+//! row on ([`Spill::rewind`]), and after a restart ([`Spill::reopen`]).
+//!
+//! Both consist of records that say all of their frame and carry a checksum (`spill/record.rs`). A frame that several
+//! rows show lies on disk once, and comes back as one `Arc` as long as somebody holds it: it is decoded once, too.
+
+mod record;
 
 use crate::budget::Credit;
-use crate::clock::Stamp;
-use crate::frame::{Frame, PixelFormat};
+use crate::frame::Frame;
+use record::{HEADER_BYTES, Kind, MOST_BYTES, Record};
 use rustix::fs::{Mode, OFlags};
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::{Error, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 /// The disk did not take or give a frame.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{path}: frames that wait for an encoder cannot be {operation}: {source}; free space there or use a faster disk"
-)]
+#[error("{}: frames that wait for an encoder cannot be {operation}: {source}; {}", path.display(), remedy(source))]
 pub struct SpillError {
     path: PathBuf,
     operation: &'static str,
-    source: std::io::Error,
+    source: Error,
 }
 
-/// All of a frame but its pixels.
-#[derive(Clone, Copy, Debug)]
-struct Header {
-    camera: usize,
-    sequence: u64,
-    captured: Stamp,
-    arrived: Stamp,
-    format: PixelFormat,
-    width: u32,
-    height: u32,
+fn remedy(source: &Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => "what the disk gives is not what was written: replace it",
+        _ => "free space there or use a faster disk",
+    }
 }
 
+/// The end of a durable spill that cannot be read: the process was killed or the power failed while it was written, or
+/// the disk lost it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {frames} frames are good, the {bytes} bytes after them are not: {reason}", path.display())]
+pub struct Cut {
+    pub path: PathBuf,
+    /// Rows whose frames are whole, repeated ones among them.
+    pub frames: u64,
+    /// What is left out.
+    pub bytes: u64,
+    /// What is wrong with the first record of it.
+    pub reason: String,
+}
+
+/// Where the frame of a row lies. Rows that show the same frame have the same place.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     index: u64,
+    /// Of the record that has the picture.
     offset: u64,
     len: usize,
-    header: Header,
+    kind: Kind,
 }
 
-/// The waiting frames of one stream.
+/// The waiting frames of one stream. Rows are numbered as the caller likes, but upwards.
 #[derive(Debug)]
 pub struct Spill {
-    dir: PathBuf,
+    /// The folder of a temporary one, the file of a durable one.
+    path: PathBuf,
+    durable: bool,
     file: Option<File>,
     end: u64,
-    waiting: VecDeque<Entry>,
-    last: Option<Entry>,
+    entries: VecDeque<Entry>,
+    /// The entry that is popped next; always the first of a temporary one.
+    next: usize,
+    last: Option<(Entry, Record, Weak<Frame>)>,
+    popped: Option<(Entry, Weak<Frame>)>,
+    /// The file has bytes beyond `end`.
+    cut: bool,
 }
 
 impl Spill {
     /// A spill that makes its file in `dir` when first needed.
-    pub fn new(dir: PathBuf) -> Spill {
-        Spill { dir, file: None, end: 0, waiting: VecDeque::new(), last: None }
+    pub fn temporary(dir: PathBuf) -> Spill {
+        Spill::new(dir, false)
     }
 
-    /// Frames that wait.
+    /// A spill that makes the file `path` with its first frame; there must be none yet.
+    pub fn durable(path: PathBuf) -> Spill {
+        Spill::new(path, true)
+    }
+
+    fn new(path: PathBuf, durable: bool) -> Spill {
+        let (entries, last, popped) = Default::default();
+        Spill { path, durable, file: None, end: 0, entries, next: 0, last, popped, cut: false }
+    }
+
+    /// A durable spill as an earlier process left it, from its first frame on. Reads the whole file. A damaged or
+    /// unfinished record ends it: what is left out is said. It stays in the file until a frame is pushed.
+    pub fn reopen(path: PathBuf) -> Result<(Spill, Option<Cut>), SpillError> {
+        let mut spill = Spill::durable(path);
+        let file = File::options().read(true).write(true).open(&spill.path).map_err(spill.error("read back"))?;
+        let size = file.metadata().map_err(spill.error("read back"))?.len();
+        let mut data = Vec::new();
+        let mut damage = None;
+        while spill.end < size && damage.is_none() {
+            damage = match spill.scan(&file, size - spill.end, &mut data).map_err(spill.error("read back"))? {
+                Ok(record) => spill.place(&record).map(|entry| spill.enter(entry, record, Weak::new())).err(),
+                Err(damage) => Some(damage),
+            };
+        }
+        spill.file = Some(file);
+        spill.cut = damage.is_some();
+        let (path, frames, bytes) = (spill.path.clone(), spill.frames(), size - spill.end);
+        let cut = damage.map(|reason| Cut { path, frames, bytes, reason: reason.into() });
+        Ok((spill, cut))
+    }
+
+    /// Reads the record at the end, which may have so many bytes.
+    fn scan(&self, file: &File, room: u64, data: &mut Vec<u8>) -> Result<Result<Record, record::Damage>, Error> {
+        const SHORT: record::Damage = "the file ends in the middle of it";
+        let mut header = [0; HEADER_BYTES];
+        if room < HEADER_BYTES as u64 {
+            return Ok(Err(SHORT));
+        }
+        file.read_exact_at(&mut header, self.end)?;
+        let len = match Record::len(&header) {
+            Ok(len) if (HEADER_BYTES + len) as u64 <= room => len,
+            Ok(_) => return Ok(Err(SHORT)),
+            Err(damage) => return Ok(Err(damage)),
+        };
+        data.resize(len, 0);
+        file.read_exact_at(data, self.end + HEADER_BYTES as u64)?;
+        Ok(Record::parse(&header, data))
+    }
+
+    /// Where the frame of a record at the end of the file lies.
+    fn place(&self, record: &Record) -> Result<Entry, record::Damage> {
+        match &self.last {
+            Some((last, ..)) if last.index >= record.index => Err("it is out of order"),
+            _ if record.kind == Kind::Frame => {
+                Ok(Entry { index: record.index, offset: self.end, len: record.len, kind: record.kind })
+            }
+            Some((last, ..)) => Ok(Entry { index: record.index, kind: record.kind, ..*last }),
+            None => Err("it repeats a frame that is not there"),
+        }
+    }
+
+    /// Takes a record at the end of the file into the index.
+    fn enter(&mut self, entry: Entry, record: Record, frame: Weak<Frame>) {
+        if self.is_written(&record) {
+            self.end += (HEADER_BYTES + record.len) as u64;
+        }
+        self.entries.push_back(entry);
+        self.last = Some((entry, record, frame));
+    }
+
+    /// The index in memory is enough for a repeat where the file cannot outlive the process.
+    fn is_written(&self, record: &Record) -> bool {
+        self.durable || record.kind == Kind::Frame
+    }
+
+    /// Frames that wait to be popped.
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.entries.len() - self.next
     }
 
     /// True when none waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.len() == 0
+    }
+
+    /// Frames that are held: of a durable spill all that were ever pushed.
+    pub fn frames(&self) -> u64 {
+        self.entries.len() as u64
     }
 
     /// Bytes on disk.
@@ -74,63 +179,133 @@ impl Spill {
         self.end
     }
 
-    fn error(&self, operation: &'static str) -> impl FnOnce(std::io::Error) -> SpillError + use<> {
-        let path = self.dir.clone();
-        move |source| SpillError { path, operation, source }
+    /// Bytes that pushing a frame would add.
+    pub fn needed(&self, frame: &Arc<Frame>) -> u64 {
+        match (self.is_last(frame), self.durable) {
+            (false, _) => (HEADER_BYTES + frame.data.len()) as u64,
+            (true, true) => HEADER_BYTES as u64,
+            (true, false) => 0,
+        }
     }
 
-    /// Puts frame `index` at the end.
-    pub fn push(&mut self, index: u64, frame: &Frame) -> Result<(), SpillError> {
-        if self.file.is_none() {
-            self.file = Some(unnamed(&self.dir).map_err(self.error("written"))?);
+    /// Puts the frame of row `index` at the end. One that is the very frame pushed last is not written again.
+    pub fn push(&mut self, index: u64, frame: &Arc<Frame>) -> Result<(), SpillError> {
+        if self.is_last(frame) {
+            return self.push_again(index, Kind::Repeat).map(|_| ());
         }
-        if let Some(file) = &self.file {
-            file.write_all_at(&frame.data, self.end).map_err(self.error("written"))?;
+        if frame.data.len() > MOST_BYTES {
+            let source = Error::new(ErrorKind::FileTooLarge, format!("a frame of {} bytes", frame.data.len()));
+            return Err(self.error("written")(source));
         }
-        let header = Header {
-            camera: frame.camera,
-            sequence: frame.sequence,
-            captured: frame.captured,
-            arrived: frame.arrived,
-            format: frame.format,
-            width: frame.width,
-            height: frame.height,
-        };
-        let entry = Entry { index, offset: self.end, len: frame.data.len(), header };
-        self.end += frame.data.len() as u64;
-        self.waiting.push_back(entry);
-        self.last = Some(entry);
+        self.write(Record::new(index, frame), &frame.data, Arc::downgrade(frame)).map_err(self.error("written"))
+    }
+
+    /// Lets the frame pushed last stand in for that of row `index`, which is dropped. False when there is none.
+    pub fn push_stand_in(&mut self, index: u64) -> Result<bool, SpillError> {
+        self.push_again(index, Kind::StandIn)
+    }
+
+    fn push_again(&mut self, index: u64, kind: Kind) -> Result<bool, SpillError> {
+        let Some((_, record, frame)) = &self.last else { return Ok(false) };
+        let (record, frame) = (record.again(index, kind), frame.clone());
+        self.write(record, &[], frame).map_err(self.error("written"))?;
+        Ok(true)
+    }
+
+    /// Rows that are held and whose own frame was dropped.
+    pub fn stand_ins(&self) -> impl Iterator<Item = u64> + '_ {
+        self.entries.iter().filter(|entry| entry.kind == Kind::StandIn).map(|entry| entry.index)
+    }
+
+    fn is_last(&self, frame: &Arc<Frame>) -> bool {
+        self.last.as_ref().is_some_and(|(.., last)| Weak::ptr_eq(last, &Arc::downgrade(frame)))
+    }
+
+    fn write(&mut self, record: Record, data: &[u8], frame: Weak<Frame>) -> Result<(), Error> {
+        let entry = self.place(&record).map_err(|damage| Error::new(ErrorKind::InvalidInput, damage))?;
+        if self.is_written(&record) {
+            let end = self.end;
+            let file = match &mut self.file {
+                Some(file) => file,
+                none => none.insert(if self.durable { named(&self.path) } else { unnamed(&self.path) }?),
+            };
+            if std::mem::take(&mut self.cut) {
+                file.set_len(end)?;
+            }
+            let header = file.write_all_at(&record.header(data), end);
+            let written = header.and_then(|()| file.write_all_at(data, end + HEADER_BYTES as u64));
+            // Half a record is written over, or cut off when the file is read again.
+            written.inspect_err(|_| self.cut = true)?;
+        }
+        self.enter(entry, record, frame);
         Ok(())
     }
 
-    /// Lets the frame before stand in for frame `index`. False when there is none.
-    pub fn push_repeat(&mut self, index: u64) -> bool {
-        let Some(last) = self.last else { return false };
-        self.waiting.push_back(Entry { index, ..last });
-        true
-    }
-
-    /// Size of the frame that is next.
-    pub fn next_len(&self) -> Option<usize> {
-        self.waiting.front().map(|entry| entry.len)
-    }
-
-    /// Takes the first frame back into memory.
-    pub fn pop(&mut self, credit: Credit) -> Result<Option<(u64, Frame)>, SpillError> {
-        let (Some(entry), Some(file)) = (self.waiting.front().copied(), &self.file) else { return Ok(None) };
-        let mut data = vec![0; entry.len];
-        file.read_exact_at(&mut data, entry.offset).map_err(self.error("read back"))?;
-        self.waiting.pop_front();
-        if self.waiting.is_empty() {
-            *self = Spill::new(std::mem::take(&mut self.dir));
+    /// Makes durable what was pushed (`fdatasync`); nothing to do for a temporary spill.
+    pub fn sync(&self) -> Result<(), SpillError> {
+        match &self.file {
+            Some(file) if self.durable => file.sync_data().map_err(self.error("made durable")),
+            _ => Ok(()),
         }
-        let Header { camera, sequence, captured, arrived, format, width, height } = entry.header;
-        let frame = Frame { camera, sequence, captured, arrived, format, width, height, data, credit };
+    }
+
+    /// Takes the next frame back into memory: its row, and the frame. None when no frame waits, or when it needs memory
+    /// and `credit`, asked for its bytes, gives none. A frame that was popped before and is still held somewhere comes
+    /// as the same `Arc`, and needs no credit.
+    pub fn pop(
+        &mut self,
+        credit: impl FnOnce(usize) -> Option<Credit>,
+    ) -> Result<Option<(u64, Arc<Frame>)>, SpillError> {
+        let (Some(&entry), Some(file)) = (self.entries.get(self.next), &self.file) else { return Ok(None) };
+        let held = self.popped.as_ref().filter(|(popped, _)| popped.offset == entry.offset);
+        let frame = match held.and_then(|(_, frame)| frame.upgrade()) {
+            Some(frame) => frame,
+            None => {
+                let Some(credit) = credit(entry.len) else { return Ok(None) };
+                Arc::new(read(file, entry, credit).map_err(self.error("read back"))?)
+            }
+        };
+        self.popped = Some((entry, Arc::downgrade(&frame)));
+        if self.durable {
+            self.next += 1;
+        } else {
+            self.entries.pop_front();
+            if self.entries.is_empty() {
+                *self = Spill::temporary(std::mem::take(&mut self.path));
+            }
+        }
         Ok(Some((entry.index, frame)))
+    }
+
+    /// Of a durable spill: goes back, or forward, so that the frame of row `index` is popped next. False when it is not
+    /// there: then the first one after it is. A temporary spill has forgotten what it gave, and stays where it is.
+    pub fn rewind(&mut self, index: u64) -> bool {
+        if self.durable {
+            self.next = self.entries.partition_point(|entry| entry.index < index);
+        }
+        self.entries.get(self.next).is_some_and(|entry| entry.index == index)
+    }
+
+    fn error(&self, operation: &'static str) -> impl FnOnce(Error) -> SpillError + use<> {
+        let path = self.path.clone();
+        move |source| SpillError { path, operation, source }
     }
 }
 
-fn unnamed(dir: &Path) -> std::io::Result<File> {
+fn read(file: &File, entry: Entry, credit: Credit) -> Result<Frame, Error> {
+    let mut header = [0; HEADER_BYTES];
+    let mut data = vec![0; entry.len];
+    file.read_exact_at(&mut header, entry.offset)?;
+    file.read_exact_at(&mut data, entry.offset + HEADER_BYTES as u64)?;
+    let record = Record::parse(&header, &data).map_err(|damage| Error::new(ErrorKind::InvalidData, damage))?;
+    Ok(record.frame(data, credit))
+}
+
+fn named(path: &Path) -> Result<File, Error> {
+    File::options().read(true).write(true).create_new(true).open(path)
+}
+
+fn unnamed(dir: &Path) -> Result<File, Error> {
     std::fs::create_dir_all(dir)?;
     match rustix::fs::open(dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
         Ok(fd) => Ok(File::from(fd)),
@@ -145,58 +320,4 @@ fn unnamed(dir: &Path) -> std::io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::budget::Budget;
-
-    #[test]
-    fn frames_come_back_in_order_with_all_their_facts_and_leave_no_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let budget = Budget::new(1 << 20, 10);
-        let mut spill = Spill::new(dir.path().join("work"));
-        assert!(!spill.push_repeat(0), "there is nothing to repeat yet");
-        for index in 0..3u64 {
-            let frame = Frame {
-                camera: 1,
-                sequence: 100 + index,
-                captured: Stamp { mono_ns: index, utc_ns: 7 },
-                arrived: Stamp::default(),
-                format: PixelFormat::Mjpg,
-                width: 4,
-                height: 2,
-                data: vec![index as u8; 10],
-                credit: budget.try_acquire(10).unwrap(),
-            };
-            spill.push(index, &frame).unwrap();
-        }
-        assert!(spill.push_repeat(3));
-        assert_eq!((spill.len(), spill.bytes(), budget.frames_in_use()), (4, 30, 0));
-        for index in 0..4u64 {
-            let (at, frame) = spill.pop(budget.try_acquire(10).unwrap()).unwrap().unwrap();
-            assert_eq!((at, frame.sequence, frame.data[9]), (index, 100 + index.min(2), index.min(2) as u8));
-        }
-        assert!(spill.is_empty() && spill.bytes() == 0);
-        assert_eq!(std::fs::read_dir(dir.path().join("work")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn an_unwritable_place_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        let budget = Budget::new(100, 1);
-        let frame = Frame {
-            camera: 0,
-            sequence: 0,
-            captured: Stamp::default(),
-            arrived: Stamp::default(),
-            format: PixelFormat::Mjpg,
-            width: 2,
-            height: 2,
-            data: vec![1],
-            credit: budget.try_acquire(1).unwrap(),
-        };
-        let error = Spill::new(file.clone()).push(0, &frame).unwrap_err().to_string();
-        assert!(error.contains(&file.display().to_string()) && error.contains("written"), "{error}");
-    }
-}
+mod tests;

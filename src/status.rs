@@ -39,8 +39,16 @@ pub struct Status {
     pub cameras: Vec<CameraStatus>,
     /// Rows in which the arm did not answer in time.
     pub arm_misses: u64,
-    /// What encodes: backend and codec.
+    /// What encodes now.
     pub encoder: String,
+    /// Encoders that were replaced in the middle of a video.
+    pub encoder_switches: u64,
+    /// Episodes that are recorded and not saved yet.
+    pub waiting: u64,
+    /// Pictures on disk that wait for their episode to be saved.
+    pub waiting_bytes: u64,
+    /// The next episode begins only when encoders have caught up.
+    pub held: bool,
     pub disk_free_bytes: u64,
     /// Recording time that the free space is good for; `None` before the rate is known.
     pub recordable_s: Option<f64>,

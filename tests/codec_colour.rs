@@ -151,7 +151,7 @@ fn ffmpeg_reads_the_same_colours_by_the_tags() {
 }
 
 fn annex_b(sample: &Sample) -> Vec<u8> {
-    recorder::codec::openh264::nal_units(&sample.data).flat_map(|nal| [&[0, 0, 0, 1], nal].concat()).collect()
+    recorder::codec::bitstream::nal_units(&sample.data).flat_map(|nal| [&[0, 0, 0, 1], nal].concat()).collect()
 }
 
 /// The test's own conversion is the inverse of the encoder's input, so that the tests above cannot both be wrong.

@@ -5,7 +5,8 @@ mod media;
 
 use media::{camera, decode_h264, frame, params, textured};
 use recorder::codec::backend::Device;
-use recorder::codec::openh264::{MIN_QP, nal_units};
+use recorder::codec::bitstream::nal_units;
+use recorder::codec::openh264::MIN_QP;
 use recorder::codec::stream::{Encoded, StreamParams, VideoStream};
 use recorder::codec::yuv::I420;
 use recorder::codec::{CodecError, SampleFormat, jpeg};

@@ -8,8 +8,8 @@ use recorder::codec::backend::OpenEncoder;
 use recorder::episode::Key;
 use recorder::frame::DropReason;
 use run_support::*;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 
 /// An encoder that fails at its `n`-th frame ever, by an error or by a panic.
 fn failing_at(n: u64, panics: bool) -> OpenEncoder {
@@ -34,15 +34,7 @@ async fn an_encoder_that_dies_loses_and_doubles_nothing() {
         let switches: usize =
             summaries.iter().flat_map(|s| s.cameras.values()).map(|c| c.counters.encoder_switches.len()).sum();
         assert!(switches >= 1, "failing at {n}: the summaries do not tell of it");
-        for (episode, _) in summaries.iter().enumerate() {
-            let rows = Rows::read(&root, episode);
-            for camera in ["front", "wrist"] {
-                let shown = rows.ints(&format!("observation.images.{camera}/sequence"));
-                let seen = burnt_in(&root, camera, episode, 160, 120);
-                let seen: Vec<i64> = seen.into_iter().map(|n| n.map_or(-1, i64::from)).collect();
-                assert_eq!(seen, shown, "failing at {n}, {camera}, episode {episode}");
-            }
-        }
+        every_frame_is_shown(&root, 2, 160, 120);
     }
 }
 
@@ -82,35 +74,6 @@ async fn an_encoder_that_fails_for_ever_ends_the_run_by_name_and_keeps_what_is_s
         assert!(status.borrow().failed >= 1);
         check(&root);
     }
-}
-
-/// A gate that encoders wait at.
-#[derive(Default)]
-struct Gate(Mutex<bool>, Condvar);
-
-impl Gate {
-    fn open(&self) {
-        *self.0.lock().unwrap() = true;
-        self.1.notify_all();
-    }
-
-    fn pass(&self) {
-        let mut open = self.0.lock().unwrap();
-        while !*open {
-            open = self.1.wait(open).unwrap();
-        }
-    }
-}
-
-/// Encoders that wait at a gate.
-fn gated() -> (Arc<Gate>, OpenEncoder) {
-    let gate = Arc::new(Gate::default());
-    let at_gate = gate.clone();
-    let open = tampered(move |_| {
-        at_gate.pass();
-        Ok(())
-    });
-    (gate, open)
 }
 
 /// Invariant 9: with every encoder stuck, ticks and rows go on, frames go to disk, and nothing is lost.

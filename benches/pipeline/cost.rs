@@ -102,6 +102,7 @@ fn record(config: &Config) -> Result<()> {
         let parts = run::Parts {
             clock: run::clock(&config),
             open_encoder: backend::standard(),
+            gpu: None,
             status: status::shared(),
             on_saved: Box::new(|_, _| {}),
         };

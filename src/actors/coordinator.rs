@@ -15,7 +15,7 @@ use crate::frame::{CameraIndex, DropReason, Frame};
 use crate::metrics;
 use crate::status::{self, SharedStatus};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// What the coordinator hears.
@@ -35,6 +35,10 @@ pub enum CoordinatorMessage {
     Key(Key),
     /// From the writer: a take has become an episode.
     TakeSaved { take: TakeId, episode_index: u64, rows: u64, seconds: f64 },
+    /// From the writer: a take is safe on disk and waits for an encoder; nobody knows how long.
+    TakeWaiting { take: TakeId },
+    /// From the writer: whether there is room on disk for pictures that wait for their encoding.
+    Backlog { full: bool },
     /// From the writer: a take cannot be saved, and nothing after it.
     TakeFailed { take: TakeId, reason: String },
 }
@@ -53,11 +57,25 @@ pub struct CoordinatorArguments {
     pub has_arm: bool,
     pub fps: u32,
     pub plan: Plan,
+    pub pace: Pace,
+    /// Takes of an earlier run that are being encoded.
+    pub waiting: Vec<TakeId>,
     pub clock: Arc<dyn Clock>,
     pub pool: ActorRef<PoolMessage>,
     pub writer: ActorRef<WriterMessage>,
     pub recorder: ActorRef<RecorderMessage>,
     pub status: SharedStatus,
+}
+
+/// When the next take may begin, beside the time for the reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At any time: videos grow while they are recorded.
+    Free,
+    /// When the one before is saved.
+    Saved,
+    /// When fewer takes than this wait to be saved.
+    Waiting(usize),
 }
 
 /// The actor; see [`CoordinatorMessage`].
@@ -76,13 +94,17 @@ pub struct CoordinatorState {
     sample: Option<Sample>,
     /// The take whose rows are being handed on.
     open: Option<TakeReport>,
-    /// Takes handed on whole and not yet heard of.
-    saving: usize,
+    /// Takes handed on whole and not yet heard of; true for one that nobody can encode now.
+    saving: BTreeMap<TakeId, bool>,
+    /// No room for pictures that wait on disk.
+    backlog_full: bool,
+    /// The next take waits for encoders.
+    held: bool,
     rates: Vec<Rate>,
     tick: u64,
     ended: bool,
     failure: Option<String>,
-    /// Simulated time has stopped: nothing is recorded any more.
+    /// Simulated time stands still: nothing may be recorded now.
     rest: Option<Hold>,
 }
 
@@ -118,7 +140,9 @@ impl Actor for Coordinator {
             samples: VecDeque::new(),
             sample: None,
             open: None,
-            saving: 0,
+            saving: arguments.waiting.iter().map(|take| (*take, false)).collect(),
+            backlog_full: false,
+            held: false,
             rates: arguments.cameras.iter().map(|_| Rate::default()).collect(),
             tick: 0,
             ended: false,
@@ -170,7 +194,7 @@ impl Actor for Coordinator {
                 state.show(true);
             }
             CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds } => {
-                state.saving -= 1;
+                state.saving.remove(&take);
                 tracing::info!(
                     "saved as the data set's episode {episode_index}: {rows} rows, {:.0} ms after its last tick",
                     seconds * 1e3
@@ -182,9 +206,15 @@ impl Actor for Coordinator {
                     s.last_save_s = Some(seconds);
                 });
             }
+            CoordinatorMessage::TakeWaiting { take } => {
+                state.saving.entry(take).and_modify(|waits| *waits = true);
+            }
+            CoordinatorMessage::Backlog { full } => state.backlog_full = full,
             CoordinatorMessage::TakeFailed { take, reason } => state.failed(take, reason),
         }
         state.hand_on();
+        state.end_if_stuck();
+        state.rest();
         state.end_run();
         Ok(())
     }
@@ -201,11 +231,59 @@ impl CoordinatorState {
             return;
         }
         self.tick = tick.number;
-        let (slot, end) = self.run.tick();
+        let (slot, end) = self.run.tick(self.may_begin());
         self.slots.push_back((tick, slot));
         self.aligner.tick(tick.number, tick.due.mono_ns, tick.woke.mono_ns);
         self.ends.extend(end.map(|end| (tick.number, end)));
         self.show(end.is_some());
+    }
+
+    fn may_begin(&self) -> bool {
+        // Those that nobody can encode are not waited for.
+        let saving = self.saving.values().filter(|waits| !**waits).count();
+        let room = match self.arguments.pace {
+            Pace::Free => true,
+            Pace::Saved => saving == 0,
+            Pace::Waiting(most) => saving < most,
+        };
+        room && !self.backlog_full
+    }
+
+    /// Ends a run that could only wait: the disk is full of takes that nobody can encode.
+    fn end_if_stuck(&mut self) {
+        let between = matches!(self.run.phase(), Phase::Recording { rows: 0, .. });
+        if between && self.backlog_full && !self.saving.is_empty() && self.saving.values().all(|waits| *waits) {
+            let _ = self.run.key(Key::Stop);
+            self.failure.get_or_insert(
+                "there is no encoder, and no room for more pictures that wait for one: they are safe on disk and are encoded by the next run or by `recorder regenerate`; raise limits.spill_mib to record more".into(),
+            );
+        }
+    }
+
+    /// Holds simulated time while nothing may be recorded: cameras and ticks would run as fast as they can, and take the
+    /// CPU from the encoders.
+    fn rest(&mut self) {
+        let next = matches!(self.run.phase(), Phase::Recording { rows: 0, .. });
+        // The last rows of a take are known only when time has gone on.
+        let between = self.open.is_none()
+            && self.ends.is_empty()
+            && (next || matches!(self.run.phase(), Phase::Resetting { .. }));
+        let idle = between && !self.may_begin() && self.arguments.clock.is_simulated();
+        let held = idle || (next && !self.may_begin());
+        if held != self.held {
+            self.held = held;
+            self.show(true);
+        }
+        if idle || self.is_done() {
+            self.rest.get_or_insert_with(|| self.arguments.clock.hold());
+        } else {
+            self.rest = None;
+        }
+    }
+
+    /// No row will be handed on any more.
+    fn is_done(&self) -> bool {
+        self.run.phase() == Phase::Done && self.open.is_none() && self.ends.is_empty()
     }
 
     /// Hands on all rows that are known, and ends takes after their last row.
@@ -316,7 +394,7 @@ impl CoordinatorState {
     fn end_take(&mut self, end: End) {
         let Some(report) = self.open.take_if(|report| report.take == end.take) else { return };
         if end.keep {
-            self.saving += 1;
+            self.saving.insert(end.take, false);
             self.warn_of_rates(&report);
             let _ = self.arguments.pool.cast(PoolMessage::Finish { take: end.take });
             let _ = self.arguments.writer.cast(WriterMessage::End { report: Box::new(report) });
@@ -325,7 +403,6 @@ impl CoordinatorState {
             ::metrics::counter!(metrics::EPISODES, "outcome" => "discarded").increment(1);
             self.arguments.status.send_modify(|s| s.discarded += 1);
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: end.take });
-            let _ = self.arguments.writer.cast(WriterMessage::Discard { take: end.take });
         }
     }
 
@@ -352,7 +429,7 @@ impl CoordinatorState {
             self.open = None;
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take });
         } else {
-            self.saving = self.saving.saturating_sub(1);
+            self.saving.remove(&take);
         }
         // What fails one take fails the next: a full disk, an encoder that gave up. What is saved is safe.
         self.run.abort();
@@ -362,18 +439,13 @@ impl CoordinatorState {
         }
         if let Some(report) = self.open.take() {
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: report.take });
-            let _ = self.arguments.writer.cast(WriterMessage::Discard { take: report.take });
         }
         self.failure.get_or_insert(reason);
     }
 
     fn end_run(&mut self) {
-        if self.run.phase() != Phase::Done || self.open.is_some() || !self.ends.is_empty() {
-            return;
-        }
-        // Else simulated cameras and ticks would run as fast as they can, and take the CPU from the encoders.
-        self.rest.get_or_insert_with(|| self.arguments.clock.hold());
-        if self.saving == 0 && !self.ended {
+        let encoding = self.saving.values().any(|waits| !waits);
+        if self.is_done() && !encoding && !self.ended {
             self.ended = true;
             self.show(true);
             let _ = self.arguments.recorder.cast(RecorderMessage::RunEnded { failure: self.failure.take() });
@@ -405,6 +477,7 @@ impl CoordinatorState {
                 Phase::Done => (status::Phase::Finishing, 0, 0),
             };
             s.phase = phase;
+            s.held = self.held;
             s.episode = self.episode();
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
             for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {

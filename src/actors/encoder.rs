@@ -7,18 +7,20 @@ use crate::codec::fragment::FragmentBuilder;
 use crate::codec::stream::StreamParams;
 use crate::frame::Frame;
 use crate::metrics;
+use crate::watchdog::{Call, Watched};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What the pool, and nobody else, asks of an encoder.
 #[derive(Debug)]
 pub enum EncoderMessage {
     /// Start a stream, or go on with one that another encoder lost: its first frame is a key frame.
     Open { stream: StreamId, generation: u32, params: Arc<StreamParams>, camera: String },
-    /// The next frame of a stream.
-    Push { stream: StreamId, index: u64, frame: Arc<Frame> },
+    /// The next frame of a stream. The pool holds the frame until it comes back in a fragment; one that it let go of is
+    /// wanted by nobody.
+    Push { stream: StreamId, index: u64, frame: Weak<Frame> },
     /// No more frames: give what is left and say that the stream is done.
     Finish { stream: StreamId },
     /// Forget the stream.
@@ -29,6 +31,11 @@ pub enum EncoderMessage {
 pub struct EncoderArguments {
     pub pool: ActorRef<PoolMessage>,
     pub open: OpenEncoder,
+    /// Where its streams are encoded.
+    pub device: Device,
+    pub watched: Arc<Watched>,
+    /// Every session is logged as it opens and closes.
+    pub log_sessions: bool,
 }
 
 /// The actor; see [`EncoderMessage`].
@@ -47,6 +54,8 @@ struct Stream {
     encoder: Box<dyn StreamEncoder>,
     backend: &'static str,
     builder: FragmentBuilder,
+    /// Nothing was encoded yet.
+    new: bool,
 }
 
 /// Encoders give way to capture and control.
@@ -75,14 +84,20 @@ impl ThreadLocalActor for Encoder {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             EncoderMessage::Open { stream, generation, params, camera } => {
-                let encoder = (state.arguments.open)(&params, Device::Cpu)?;
-                let backend = backend::name(params.codec, Device::Cpu);
+                let EncoderArguments { open, device, watched, .. } = &state.arguments;
+                let encoder = watched.during(Call::Open, || open(&params, *device))?;
+                let backend = backend::name(params.codec, *device);
+                state.log(&format!("{camera}: {backend} opened for {stream:?} with {params:?}"));
                 let builder = FragmentBuilder::new(encoder.format().clone(), params.gop, params.fps);
-                state.streams.insert(stream, Stream { generation, camera, encoder, backend, builder });
+                state.streams.insert(stream, Stream { generation, camera, encoder, backend, builder, new: true });
             }
-            EncoderMessage::Push { stream, index, frame } => state.push(stream, index, &frame)?,
+            EncoderMessage::Push { stream, index, frame } => {
+                if let Some(frame) = frame.upgrade() {
+                    state.push(stream, index, &frame)?;
+                }
+            }
             EncoderMessage::Finish { stream } => {
-                if let Some(mut ended) = state.streams.remove(&stream) {
+                if let Some(mut ended) = state.close(stream) {
                     let generation = ended.generation;
                     if let Some(fragment) = ended.builder.finish() {
                         let _ = state.arguments.pool.cast(PoolMessage::Encoded { stream, generation, fragment });
@@ -91,7 +106,7 @@ impl ThreadLocalActor for Encoder {
                 }
             }
             EncoderMessage::Close { stream } => {
-                state.streams.remove(&stream);
+                state.close(stream);
             }
         }
         Ok(())
@@ -102,17 +117,32 @@ impl EncoderState {
     fn push(&mut self, id: StreamId, index: u64, frame: &Arc<Frame>) -> Result<(), CodecError> {
         // A stream that was closed: its take was discarded.
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let encoded = stream.encoder.encode(frame, index)?;
+        let encoded = self.arguments.watched.during(Call::Encode, || stream.encoder.encode(frame, index))?;
         ::metrics::histogram!(
             metrics::ENCODE_DURATION,
             "camera" => stream.camera.clone(),
             "backend" => stream.backend
         )
         .record((encoded.decode + encoded.encode).as_secs_f64());
+        let generation = stream.generation;
+        if std::mem::take(&mut stream.new) {
+            let _ = self.arguments.pool.cast(PoolMessage::Started { stream: id, generation, index });
+        }
         for fragment in stream.builder.push(index, encoded) {
-            let generation = stream.generation;
             let _ = self.arguments.pool.cast(PoolMessage::Encoded { stream: id, generation, fragment });
         }
         Ok(())
+    }
+
+    fn close(&mut self, id: StreamId) -> Option<Stream> {
+        let closed = self.streams.remove(&id)?;
+        self.log(&format!("{}: {} closed for {id:?}", closed.camera, closed.backend));
+        Some(closed)
+    }
+
+    fn log(&self, line: &str) {
+        if self.arguments.log_sessions {
+            tracing::info!("{line}");
+        }
     }
 }

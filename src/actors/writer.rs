@@ -4,21 +4,23 @@
 //! in which takes ended, so that episodes are numbered as they were recorded.
 
 use super::coordinator::CoordinatorMessage;
-use super::encoder_pool::StreamId;
+use super::encoder_pool::{PoolMessage, SPILL_WARNING, StreamId};
 use crate::account::TakeReport;
 use crate::clock::{Clock, Stamp};
 use crate::codec::Fragment;
 use crate::dataset::{
     CameraCounters, Dataset, DatasetError, EncoderSwitch, EpisodeCounters, EpisodeSummary, EpisodeWriter, Row,
+    WaitingTake,
 };
 use crate::disk_space;
 use crate::episode::TakeId;
-use crate::frame::DropReason;
+use crate::frame::{DropReason, Frame};
 use crate::metrics;
+use crate::spill::{Spill, SpillError};
 use crate::status::SharedStatus;
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,14 +33,24 @@ pub enum WriterMessage {
     Row { take: TakeId, row: Box<Row> },
     /// From the coordinator: it has all its rows and is to be kept.
     End { report: Box<TakeReport> },
-    /// From the coordinator: it is not wanted.
+    /// From the pool, on the coordinator's word: it is not wanted.
     Discard { take: TakeId },
+    /// From the pool, when it starts.
+    PoolReady { pool: ActorRef<PoolMessage> },
+    /// From the pool: frame `index` of a stream, to be kept as it was captured.
+    Keep { stream: StreamId, index: u64, frame: Arc<Frame> },
+    /// From the pool: no more frames of the take are to be kept.
+    KeptAll { take: TakeId },
+    /// From the pool: the rest of the stream's video is to be encoded from what is kept.
+    EncodeLater { stream: StreamId },
+    /// From the pool: there is no encoder for what is kept of the take, for now.
+    NoEncoder { take: TakeId },
     /// From the pool: the next frames of a video, and when the newest of them was captured.
     Fragment { stream: StreamId, fragment: Fragment, newest: Option<Stamp> },
     /// From the pool: the video has all its frames.
-    VideoEncoded { stream: StreamId },
+    VideoEncoded { stream: StreamId, encoder: &'static str },
     /// From the pool: another encoder goes on with the video at frame `frame`.
-    EncoderReplaced { stream: StreamId, frame: u64, reason: String },
+    EncoderReplaced { stream: StreamId, frame: u64, from: &'static str, to: &'static str, reason: String },
     /// From the pool: the take cannot be encoded.
     EncodingFailed { take: TakeId, reason: String },
     /// From its own timer: make durable what has come, and look at the disk.
@@ -52,12 +64,16 @@ impl WriterMessage {
             WriterMessage::Begin { take }
             | WriterMessage::Row { take, .. }
             | WriterMessage::Discard { take }
+            | WriterMessage::KeptAll { take }
+            | WriterMessage::NoEncoder { take }
             | WriterMessage::EncodingFailed { take, .. } => *take,
             WriterMessage::End { report } => report.take,
             WriterMessage::Fragment { stream, .. }
-            | WriterMessage::VideoEncoded { stream }
+            | WriterMessage::Keep { stream, .. }
+            | WriterMessage::EncodeLater { stream }
+            | WriterMessage::VideoEncoded { stream, .. }
             | WriterMessage::EncoderReplaced { stream, .. } => stream.take,
-            WriterMessage::Sync => return None,
+            WriterMessage::Sync | WriterMessage::PoolReady { .. } => return None,
         })
     }
 }
@@ -69,6 +85,8 @@ enum WriterError {
     NoSpace(#[from] disk_space::NoSpace),
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    #[error(transparent)]
+    Frames(#[from] SpillError),
     #[error("its video cannot be encoded: {0}")]
     Encoding(String),
 }
@@ -78,8 +96,10 @@ pub struct WriterArguments {
     pub dataset: Dataset,
     pub camera_names: Vec<String>,
     pub task: String,
-    /// Name of what encodes, for summaries.
-    pub encoder: String,
+    /// Bytes of kept frames from which no take is begun.
+    pub keep_limit_bytes: u64,
+    /// Takes of an earlier run that are to be encoded first.
+    pub waiting: Vec<WaitingTake>,
     pub min_free_bytes: u64,
     pub clock: Arc<dyn Clock>,
     pub status: SharedStatus,
@@ -99,19 +119,50 @@ pub struct Writer;
 pub struct WriterState {
     arguments: WriterArguments,
     coordinator: Option<ActorRef<CoordinatorMessage>>,
+    pool: Option<ActorRef<PoolMessage>>,
     takes: BTreeMap<TakeId, Take>,
     rate: DiskRate,
+    backlog: Backlog,
 }
 
 struct Take {
     writer: EpisodeWriter,
+    task: String,
     report: Option<TakeReport>,
-    encoded: BTreeSet<usize>,
-    /// Rows of a camera that repeat a frame.
-    repeated: HashSet<(usize, u64)>,
+    /// Cameras whose video is whole, and what made it.
+    encoded: BTreeMap<usize, &'static str>,
+    kept: Kept,
     /// Rows of a camera whose frame could not be shown after all.
     substituted: Vec<(usize, u64, DropReason)>,
     switches: Vec<(usize, EncoderSwitch)>,
+}
+
+/// The frames of a take that are kept as they were captured.
+#[derive(Default)]
+struct Kept {
+    /// By camera; made with its first frame.
+    files: BTreeMap<usize, Spill>,
+    /// No more will come.
+    all: bool,
+    /// Cameras whose video is to be encoded from them, and is not under way yet.
+    later: BTreeSet<usize>,
+    /// The take can be finished after a restart.
+    parked: bool,
+    /// The coordinator knows that there is no encoder.
+    no_encoder: bool,
+}
+
+impl Kept {
+    fn bytes(&self) -> u64 {
+        self.files.values().map(Spill::bytes).sum()
+    }
+}
+
+/// Kept frames on disk.
+#[derive(Default)]
+struct Backlog {
+    warned: bool,
+    full: bool,
 }
 
 /// What of the videos a power loss may cost, at most; see [`EpisodeWriter::sync`].
@@ -140,7 +191,8 @@ impl ThreadLocalActor for Writer {
         });
         let episodes = arguments.dataset.episodes();
         arguments.status.send_modify(|s| s.dataset_episodes = episodes);
-        Ok(WriterState { arguments, coordinator: None, takes: BTreeMap::new(), rate: DiskRate::default() })
+        let (coordinator, pool, takes, rate, backlog) = Default::default();
+        Ok(WriterState { arguments, coordinator, pool, takes, rate, backlog })
     }
 
     async fn handle(
@@ -149,14 +201,18 @@ impl ThreadLocalActor for Writer {
         message: WriterMessage,
         state: &mut WriterState,
     ) -> Result<(), ActorProcessingErr> {
+        if let WriterMessage::NoEncoder { take } = message {
+            state.no_encoder(take).await;
+        }
         let failed = match message.take() {
             Some(take) => state.handle(message).err().map(|error| (take, error)),
-            None => state.sync().err(),
+            None => state.about_all(message).err(),
         };
         if let Some((take, error)) = failed {
             state.fail(take, &error.to_string()).await;
         }
         state.save().await;
+        state.weigh_backlog().await;
         Ok(())
     }
 
@@ -166,6 +222,10 @@ impl ThreadLocalActor for Writer {
         state: &mut WriterState,
     ) -> Result<(), ActorProcessingErr> {
         for (take, unfinished) in std::mem::take(&mut state.takes) {
+            if unfinished.kept.parked {
+                tracing::warn!("take {take} waits on disk: the next run or `recorder regenerate` encodes and saves it");
+                continue;
+            }
             tracing::warn!("take {take} was not finished and is kept aside in the data set's .partial folder");
             if let Err(error) = unfinished.writer.sync() {
                 tracing::error!("{error}");
@@ -177,6 +237,13 @@ impl ThreadLocalActor for Writer {
     }
 }
 
+impl Take {
+    fn new(writer: EpisodeWriter, task: String) -> Take {
+        let (encoded, kept, substituted, switches) = Default::default();
+        Take { writer, task, report: None, encoded, kept, substituted, switches }
+    }
+}
+
 impl WriterState {
     fn handle(&mut self, message: WriterMessage) -> Result<(), WriterError> {
         match message {
@@ -184,21 +251,19 @@ impl WriterState {
                 self.look_at_disk();
                 disk_space::require(self.arguments.dataset.root(), self.arguments.min_free_bytes)?;
                 let writer = self.arguments.dataset.begin(take)?;
-                let (encoded, repeated, substituted, switches) = Default::default();
-                self.takes.insert(take, Take { writer, report: None, encoded, repeated, substituted, switches });
+                self.takes.insert(take, Take::new(writer, self.arguments.task.clone()));
             }
             WriterMessage::Row { take, row } => {
                 if let Some(open) = self.takes.get_mut(&take) {
-                    let index = open.writer.rows();
-                    let repeated = row.cameras.iter().enumerate().filter(|(_, frame)| frame.repeated);
-                    open.repeated.extend(repeated.map(|(camera, _)| (camera, index)));
                     open.writer.push_row(*row)?;
                 }
             }
             WriterMessage::End { report } => {
-                if let Some(open) = self.takes.get_mut(&report.take) {
+                let take = report.take;
+                if let Some(open) = self.takes.get_mut(&take) {
                     open.report = Some(*report);
                 }
+                self.park(take)?;
             }
             WriterMessage::Discard { take } => {
                 if let Some(open) = self.takes.remove(&take) {
@@ -223,16 +288,35 @@ impl WriterState {
                     self.rate.frames += fragment.samples.len() as u64;
                 }
             }
-            WriterMessage::VideoEncoded { stream } => {
+            WriterMessage::VideoEncoded { stream, encoder } => {
                 if let Some(open) = self.takes.get_mut(&stream.take) {
                     open.writer.finish_video(stream.camera)?;
-                    open.encoded.insert(stream.camera);
+                    open.encoded.insert(stream.camera, encoder);
+                }
+                self.park(stream.take)?;
+            }
+            WriterMessage::Keep { stream, index, frame } => {
+                if let Some(open) = self.takes.get_mut(&stream.take) {
+                    let path = open.writer.frames_file(stream.camera);
+                    let file = open.kept.files.entry(stream.camera).or_insert_with(|| Spill::durable(path));
+                    file.push(index, &frame)?;
                 }
             }
-            WriterMessage::EncoderReplaced { stream, frame, reason } => {
-                let name = self.arguments.encoder.clone();
+            WriterMessage::KeptAll { take } => {
+                if let Some(open) = self.takes.get_mut(&take) {
+                    open.kept.all = true;
+                }
+                self.park(take)?;
+            }
+            WriterMessage::EncodeLater { stream } => {
                 if let Some(open) = self.takes.get_mut(&stream.take) {
-                    let switch = EncoderSwitch { frame, from: name.clone(), to: name, reason };
+                    open.kept.later.insert(stream.camera);
+                }
+            }
+
+            WriterMessage::EncoderReplaced { stream, frame, from, to, reason } => {
+                if let Some(open) = self.takes.get_mut(&stream.take) {
+                    let switch = EncoderSwitch { frame, from: from.into(), to: to.into(), reason };
                     open.switches.push((stream.camera, switch));
                 }
             }
@@ -242,16 +326,73 @@ impl WriterState {
                     return Err(WriterError::Encoding(reason));
                 }
             }
-            // About all takes: see `sync`.
-            WriterMessage::Sync => {}
+            // See `save`, which may wait, and `about_all`.
+            WriterMessage::NoEncoder { .. } | WriterMessage::PoolReady { .. } | WriterMessage::Sync => {}
         }
         Ok(())
+    }
+
+    /// A message about no take in particular; the first take for which that fails.
+    fn about_all(&mut self, message: WriterMessage) -> Result<(), (TakeId, WriterError)> {
+        if let WriterMessage::PoolReady { pool } = message {
+            self.pool = Some(pool);
+            self.take_up_waiting()
+        } else {
+            self.sync()
+        }
+    }
+
+    /// Takes of an earlier run: from here on they are like those of this one.
+    fn take_up_waiting(&mut self) -> Result<(), (TakeId, WriterError)> {
+        for waiting in std::mem::take(&mut self.arguments.waiting) {
+            let take = waiting.report.take;
+            let writer = self.arguments.dataset.reopen(&waiting).map_err(|error| (take, error.into()))?;
+            let mut open = Take::new(writer, waiting.task);
+            open.report = Some(waiting.report);
+            open.kept.all = true;
+            open.kept.parked = true;
+            self.takes.insert(take, open);
+            self.encode_kept(take, 0..self.arguments.camera_names.len());
+        }
+        Ok(())
+    }
+
+    /// Once all of a take that is not wholly encoded is here: makes it fit to be finished after a restart, and has its
+    /// videos encoded from what is kept.
+    fn park(&mut self, take: TakeId) -> Result<(), WriterError> {
+        let cameras = self.arguments.camera_names.len();
+        let Some(open) = self.takes.get_mut(&take) else { return Ok(()) };
+        let whole = |camera| open.encoded.contains_key(&camera) || open.kept.later.contains(&camera);
+        let Some(report) = open.report.as_ref().filter(|_| open.kept.all && (0..cameras).all(whole)) else {
+            return Ok(());
+        };
+        if open.kept.later.is_empty() || open.kept.parked {
+            return Ok(());
+        }
+        open.kept.files.values().try_for_each(Spill::sync)?;
+        open.writer.park(&WaitingTake::new(open.task.clone(), report.clone()))?;
+        open.kept.parked = true;
+        let later = std::mem::take(&mut open.kept.later);
+        self.encode_kept(take, later);
+        Ok(())
+    }
+
+    fn encode_kept(&self, take: TakeId, cameras: impl IntoIterator<Item = usize>) {
+        let (Some(open), Some(pool)) = (self.takes.get(&take), &self.pool) else { return };
+        for camera in cameras {
+            let (file, first) = (open.writer.frames_file(camera), open.writer.frames(camera));
+            let stream = StreamId { take, camera };
+            let _ = pool.cast(PoolMessage::Kept { stream, file, first, frames: open.writer.rows() });
+        }
     }
 
     /// Makes durable what has come; the first take for which that fails.
     fn sync(&mut self) -> Result<(), (TakeId, WriterError)> {
         self.look_at_disk();
-        self.takes.iter().try_for_each(|(take, open)| open.writer.sync().map_err(|error| (*take, error.into())))
+        self.takes.iter().try_for_each(|(take, open)| {
+            let kept = || open.kept.files.values().try_for_each(|file| Ok(file.sync()?));
+            open.writer.sync().map_err(WriterError::from).and_then(|()| kept()).map_err(|error| (*take, error))
+        })
     }
 
     /// Saves takes that are whole, oldest first; one that is not whole holds up those after it.
@@ -263,11 +404,10 @@ impl WriterState {
             let Some(open) = self.takes.remove(&take) else { return };
             let Some(report) = open.report else { return };
             // A frame that is shown twice is dropped once.
-            let once =
-                open.substituted.into_iter().filter(|(camera, row, _)| !open.repeated.contains(&(*camera, *row)));
+            let once = open.substituted.into_iter().filter(|(camera, row, _)| !open.writer.is_repeated(*camera, *row));
             let substituted: Vec<_> = once.map(|(camera, _, reason)| (camera, reason)).collect();
-            let counters = counters(&self.arguments, &report, &substituted, open.switches);
-            match self.arguments.dataset.commit(open.writer, &self.arguments.task, &counters) {
+            let counters = counters(&self.arguments, &report, &substituted, (&open.encoded, open.switches));
+            match self.arguments.dataset.commit(open.writer, &open.task, &counters) {
                 Ok(committed) => {
                     let ended = report.ended.mono_ns;
                     let seconds = self.arguments.clock.now().mono_ns.saturating_sub(ended) as f64 / 1e9;
@@ -282,6 +422,41 @@ impl WriterState {
                 }
                 Err(error) => self.fail(take, &error.to_string()).await,
             }
+        }
+    }
+
+    /// Whoever waits for the take is told once that it takes until there is an encoder.
+    async fn no_encoder(&mut self, take: TakeId) {
+        let told = self.takes.get_mut(&take).map(|open| std::mem::replace(&mut open.kept.no_encoder, true));
+        if told == Some(false) {
+            self.tell(CoordinatorMessage::TakeWaiting { take }).await;
+        }
+    }
+
+    /// Says how much is kept, and whether there is room for another take.
+    async fn weigh_backlog(&mut self) {
+        let bytes: u64 = self.takes.values().map(|open| open.kept.bytes()).sum();
+        let waiting = self.takes.values().filter(|open| open.report.is_some()).count() as u64;
+        ::metrics::gauge!(metrics::WAITING_BYTES).set(bytes as f64);
+        ::metrics::gauge!(metrics::WAITING_EPISODES).set(waiting as f64);
+        self.arguments.status.send_if_modified(|s| {
+            let changed = (s.waiting, s.waiting_bytes) != (waiting, bytes);
+            (s.waiting, s.waiting_bytes) = (waiting, bytes);
+            changed
+        });
+        let limit = self.arguments.keep_limit_bytes;
+        let full = bytes >= limit;
+        if bytes as f64 > SPILL_WARNING * limit as f64 && !self.backlog.warned {
+            self.backlog.warned = true;
+            tracing::warn!(
+                "{} MiB of pictures wait on disk to be encoded, {} MiB may; beyond that no episode is begun until some are saved. Raise video_encoding_workers or limits.spill_mib, or use codec = \"copy\"",
+                bytes >> 20,
+                limit >> 20
+            );
+        }
+        if full != self.backlog.full {
+            self.backlog.full = full;
+            self.tell(CoordinatorMessage::Backlog { full }).await;
         }
     }
 
@@ -320,7 +495,7 @@ fn counters(
     arguments: &WriterArguments,
     report: &TakeReport,
     substituted: &[(usize, DropReason)],
-    switches: Vec<(usize, EncoderSwitch)>,
+    (encoders, switches): (&BTreeMap<usize, &'static str>, Vec<(usize, EncoderSwitch)>),
 ) -> EpisodeCounters {
     let mut accounts = report.cameras.clone();
     for (camera, reason) in substituted {
@@ -333,7 +508,7 @@ fn counters(
             repeated: account.repeated,
             sequence_gaps: account.lost_before_capture,
             dropped: account.dropped,
-            encoder: arguments.encoder.clone(),
+            encoder: encoders.get(&index).copied().unwrap_or_default().into(),
             encoder_switches: switches.iter().filter(|(c, _)| *c == index).map(|(_, s)| s.clone()).collect(),
         };
         (name.clone(), counters)

@@ -2,13 +2,15 @@
 
 use super::stream::{Encoded, StreamParams, VideoStream};
 use super::yuv::I420;
-use super::{CodecError, Sample, SampleFormat, openh264};
+use super::{CodecError, Sample, SampleFormat, nvenc, openh264};
 use crate::config::schema::Codec;
 use crate::frame::Frame;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Where a video is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Device {
     Cpu,
     /// NVENC, on the GPU of [`StreamParams::gpu_id`].
@@ -27,10 +29,10 @@ pub trait PictureEncoder {
 pub fn open_pictures(params: &StreamParams, device: Device) -> Result<Box<dyn PictureEncoder>, CodecError> {
     let StreamParams { codec, quality, width, height, fps, color_range, .. } = *params;
     match (codec, device) {
+        (_, Device::Gpu) => Ok(Box::new(nvenc::Encoder::open(params)?)),
         (Codec::H264, Device::Cpu) => Ok(Box::new(openh264::Encoder::open(width, height, fps, quality, color_range)?)),
-        (Codec::Copy, _) => Err(CodecError::CopyOfPictures),
+        (Codec::Copy, Device::Cpu) => Err(CodecError::CopyOfPictures),
         (Codec::Hevc | Codec::Av1, Device::Cpu) => Err(CodecError::NeedsNvenc { codec }),
-        (_, Device::Gpu) => Err(CodecError::NeedsNvenc { codec }),
     }
 }
 
@@ -56,6 +58,16 @@ pub fn name(codec: Codec, device: Device) -> &'static str {
         (Codec::Copy, _) => "copy",
         (_, Device::Cpu) => "openh264",
         (_, Device::Gpu) => "nvenc",
+    }
+}
+
+/// The name of a codec in metrics and in info.json.
+pub fn codec_name(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "h264",
+        Codec::Hevc => "hevc",
+        Codec::Av1 => "av1",
+        Codec::Copy => "mjpeg",
     }
 }
 

@@ -1,18 +1,23 @@
 //! From a camera's frame to an encoded video frame.
 //!
 //! [`stream::VideoStream`] is the whole way for one camera in one episode: [`jpeg`] or YUYV to planes ([`yuv`]),
-//! then [`openh264`] or, with `codec = "copy"`, the camera's JPEGs as they are. [`fragment`] groups the result.
+//! then [`openh264`], [`nvenc`] or, with `codec = "copy"`, the camera's JPEGs as they are. [`fragment`] groups the result.
+//! [`bitstream`] is how encoded pictures are taken apart.
 
 pub mod backend;
+pub mod bitstream;
+pub mod choice;
 pub mod fragment;
 pub mod gpu;
 pub mod jpeg;
+pub mod nvenc;
 pub mod openh264;
 pub mod stream;
 pub mod yuv;
 
 use crate::config::schema::Codec;
 use crate::frame::DropReason;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Why a stream cannot be encoded. A frame that cannot be decoded is not among them: see [`stream::Encoded::substituted`].
@@ -34,9 +39,23 @@ pub enum CodecError {
     /// `copy` has no encoder.
     #[error("codec \"copy\" stores JPEGs as they come and encodes no pictures: set codec = \"h264\"")]
     CopyOfPictures,
+    /// NVENC refused or failed.
+    #[error(transparent)]
+    Nvenc(#[from] nvenc::Fault),
     /// The encoder or decoder library failed.
     #[error("{library} failed at frame {index} of the stream: {words}; the stream must be opened anew")]
     Library { library: &'static str, index: u64, words: String },
+}
+
+impl CodecError {
+    /// What kind of failure it is: a label of metrics, and what a supervisor decides by.
+    pub fn reason(&self) -> nvenc::Reason {
+        match self {
+            CodecError::Nvenc(fault) => fault.reason,
+            CodecError::Library { .. } => nvenc::Reason::Error,
+            _ => nvenc::Reason::Unsupported,
+        }
+    }
 }
 
 /// One encoded frame of a video. H.264 and H.265 come as length-prefixed NAL units (4 bytes, as in an `avc1` track), with
@@ -60,6 +79,18 @@ pub enum SampleFormat {
     Av1 { sequence_header: Vec<u8> },
     /// JPEG pictures.
     Mjpeg,
+}
+
+impl SampleFormat {
+    /// The codec in words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SampleFormat::H264 { .. } => "H.264",
+            SampleFormat::Hevc { .. } => "H.265",
+            SampleFormat::Av1 { .. } => "AV1",
+            SampleFormat::Mjpeg => "MJPEG",
+        }
+    }
 }
 
 /// A run of consecutive frames of one stream, a GOP or a second, whichever is shorter: the unit that is written,
@@ -106,7 +137,8 @@ impl PixelHistogram {
 }
 
 /// NVENC's presets, from the fastest to the one with the smallest files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Preset {
     #[default]
     P1,

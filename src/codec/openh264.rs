@@ -3,6 +3,7 @@
 //! Constrained baseline, one slice, one thread, no B-frames. The same pictures give the same bytes.
 
 use super::backend::PictureEncoder;
+use super::bitstream::nal_units;
 use super::yuv::I420;
 use super::{CodecError, Sample, SampleFormat};
 use crate::config::schema::ColorRange;
@@ -19,6 +20,9 @@ pub const MIN_QP: u32 = 12;
 /// The coarsest quantiser of H.264.
 pub const MAX_QP: u32 = 51;
 
+/// The largest picture, in pixels, upright or lying.
+pub const MAX_SIZE: (u32, u32) = (3840, 2160);
+
 /// An open encoder.
 pub struct Encoder {
     library: Library,
@@ -30,7 +34,7 @@ impl Encoder {
     /// Opens an encoder and encodes one grey picture: what opens has encoded.
     pub fn open(width: u32, height: u32, fps: u32, quality: u32, range: ColorRange) -> Result<Encoder, CodecError> {
         let even = |n: u32| n.is_multiple_of(2) && n >= 16;
-        if !even(width) || !even(height) || width.max(height) > 3840 || width.min(height) > 2160 {
+        if !even(width) || !even(height) || width.max(height) > MAX_SIZE.0 || width.min(height) > MAX_SIZE.1 {
             return Err(CodecError::Parameter {
                 what: "the picture's size",
                 found: format!("{width}x{height}"),
@@ -120,18 +124,6 @@ fn length_prefixed(bits: &EncodedBitStream) -> Option<Vec<u8>> {
         }
     }
     Some(data)
-}
-
-/// The NAL units of a length-prefixed sample, without their lengths; empty ones and what is cut off are left out.
-pub fn nal_units(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = sample;
-    std::iter::from_fn(move || {
-        let (length, tail) = rest.split_first_chunk::<4>()?;
-        let (nal, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        rest = tail;
-        Some(nal)
-    })
-    .filter(|nal| !nal.is_empty())
 }
 
 impl YUVSource for I420 {

@@ -116,7 +116,12 @@ fn type_problem(error: &toml::de::Error) -> Problem {
         Some((found, expected)) => (found.to_string(), expected.to_string()),
         None => (message.to_string(), "a value of the key's type".to_string()),
     };
-    Problem::new(place, expected, found, "see docs/config.md for what each key takes")
+    let remedy = if place.ends_with("encoder_type") {
+        "videos are encoded by NVENC or on the CPU, by no other hardware; `recorder encoders` shows what is here"
+    } else {
+        "see docs/config.md for what each key takes"
+    };
+    Problem::new(place, expected, found, remedy)
 }
 
 /// Sets one dotted key. A value that is not TOML is taken as text, so that `--dataset.single_task=Pick up` needs no quotes.

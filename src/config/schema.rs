@@ -185,19 +185,19 @@ pub struct Dataset {
     /// Add to a data set that exists.
     #[serde(default)]
     pub resume: bool,
-    /// Encode while recording.
+    /// Encode while recording; off: keep the cameras' pictures on disk and encode them after each episode.
     #[serde(default = "yes")]
     pub streaming_encoding: bool,
     /// The GPU where an encoder opens, else the CPU.
     #[serde(default)]
     pub gpu_video_encoding: bool,
-    /// Only where `streaming_encoding` is off: finish videos in the background.
+    /// Only where `streaming_encoding` is off: finish videos in the background while recording goes on; else the next episode begins when they are finished.
     #[serde(default)]
     pub async_video_encoding: bool,
-    /// CPU encoding threads; left out: as many as cameras, at most the machine's cores.
+    /// CPU encoding threads, and videos that are finished at a time where `streaming_encoding` is off; left out: as many as cameras, at most the machine's cores.
     #[serde(default)]
     pub video_encoding_workers: Option<u32>,
-    /// Frames that may wait for an encoder in memory, per camera, before they go to disk.
+    /// Frames that may wait for an encoder in memory, per camera, before they go to disk; with `async_video_encoding`: videos that may wait, at least one episode's, before the next episode has to.
     #[serde(default = "default_queue")]
     pub video_encoding_queue_size: u32,
     /// How videos are encoded. `gpu_encoder_config` is another name of this table.
@@ -215,11 +215,11 @@ pub struct Encoder {
     pub codec: Codec,
     /// `fast`, `medium`, `slow`, `hp`, `hq` or `p1` to `p7`: speed against size, for encoders that have presets.
     pub preset: String,
-    /// Constant quality, lower is better: QP 0 to 51 for h264; the CPU encoder takes less than 12 as 12. (`crf` is another name.)
+    /// Constant quality, lower is better: 0 to 51, for av1 0 to 63; the CPU encoder takes less than 12 as 12. (`crf` is another name.)
     pub quality: u32,
     /// Frames from one key frame to the next; 2 reads single frames fastest, larger makes smaller files. (`g` is another name.)
     pub gop: u32,
-    /// Cap of the bit rate in bits a second, for NVENC.
+    /// Cap of the bit rate in bits a second, for NVENC; the CPU knows none.
     pub bitrate: Option<u64>,
     /// Which NVIDIA GPU encodes.
     pub gpu_id: u32,
@@ -303,15 +303,17 @@ impl Default for Metrics {
 pub struct Limits {
     /// Memory for frames of all cameras together, in MiB.
     pub frame_memory_mib: u32,
-    /// Disk for frames that wait for an encoder, in MiB; beyond it frames are dropped and counted.
+    /// Disk for frames that wait for an encoder, in MiB; beyond it frames are dropped and counted, or, where whole episodes wait, no further one is begun.
     pub spill_mib: u32,
+    /// A GPU session that is busy with one picture for longer hangs, and is replaced, in milliseconds.
+    pub gpu_watchdog_ms: u32,
     /// Free disk space in GiB below which no recording is started.
     pub min_free_gib: f64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { frame_memory_mib: 256, spill_mib: 4096, min_free_gib: 1.0 }
+        Limits { frame_memory_mib: 256, spill_mib: 4096, gpu_watchdog_ms: 500, min_free_gib: 1.0 }
     }
 }
 

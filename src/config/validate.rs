@@ -3,6 +3,7 @@
 use super::Problem;
 use super::schema::*;
 use crate::codec::Preset;
+use crate::codec::backend::codec_name;
 
 /// LeRobot stores time stamps as float32 seconds; beyond this its readers cannot tell neighbouring frames apart.
 pub const LONGEST_EPISODE_S: f64 = 1000.0;
@@ -10,6 +11,8 @@ pub const LONGEST_EPISODE_S: f64 = 1000.0;
 pub const HIGHEST_FPS: u32 = 240;
 /// Key frames further apart than this make single frames too slow to read, and the last fragment too much to lose.
 pub const LONGEST_GOP: u32 = 600;
+/// A cap below this makes no picture that anybody could train on.
+const LOWEST_BITRATE: f64 = 50_000.0;
 /// More encoding threads than this are a slip of the finger.
 pub const MOST_WORKERS: u32 = 64;
 /// All that is wrong with a configuration.
@@ -104,43 +107,83 @@ fn dataset(dataset: &Dataset, found: &mut Vec<Problem>) {
         10_000.0,
         "100 is plenty",
     );
-    if !dataset.streaming_encoding {
+    if dataset.streaming_encoding && dataset.async_video_encoding {
         found.push(Problem::new(
-            "dataset.streaming_encoding",
+            "dataset.async_video_encoding",
+            "false where streaming_encoding is on",
             "true",
-            "false",
-            "this version encodes while it records; leave the key out",
+            "videos are encoded while they are recorded: leave it out, or set streaming_encoding = false to encode them after each episode in the background",
         ));
     }
 }
 
+/// The worst quality that a codec has a number for.
+pub fn worst_quality(codec: Codec) -> u32 {
+    if codec == Codec::Av1 { 63 } else { 51 }
+}
+
 fn encoder(config: &Config, found: &mut Vec<Problem>) {
     let encoder = &config.dataset.encoder;
-    if encoder.encoder_type == EncoderType::Nvenc {
+    let gpu = config.dataset.gpu_video_encoding;
+    if encoder.encoder_type == EncoderType::Nvenc && !gpu {
         found.push(Problem::new(
             "dataset.encoder.encoder_type",
-            "auto or software",
+            "auto or software where gpu_video_encoding is off",
             "nvenc",
-            "this version encodes on the CPU only",
+            "set dataset.gpu_video_encoding = true",
         ));
     }
-    if matches!(encoder.codec, Codec::Hevc | Codec::Av1) {
-        let name = if encoder.codec == Codec::Hevc { "hevc" } else { "av1" };
+    if matches!(encoder.codec, Codec::Hevc | Codec::Av1) && (!gpu || encoder.encoder_type == EncoderType::Software) {
         found.push(Problem::new(
             "dataset.encoder.codec",
-            "h264 or copy",
-            name,
-            "this version encodes on the CPU only, which makes h264",
+            "h264 or copy on the CPU",
+            codec_name(encoder.codec),
+            "set dataset.gpu_video_encoding = true, without encoder_type = \"software\": only NVENC makes it",
         ));
     }
+    if encoder.encoder_type == EncoderType::Nvenc && encoder.codec == Codec::Copy {
+        found.push(Problem::new(
+            "dataset.encoder.encoder_type",
+            "auto where codec = \"copy\"",
+            "nvenc",
+            "copy stores the cameras' JPEGs and encodes nothing: leave encoder_type out, or choose another codec",
+        ));
+    }
+    let worst = worst_quality(encoder.codec);
     in_range(
         found,
         "dataset.encoder.quality",
         encoder.quality,
         0,
-        51.0,
-        "it is the constant QP of h264; 23 is a good start, lower is better and larger",
+        f64::from(worst),
+        "it is a constant quality; 23 is a good start for h264, 30 for av1, lower is better and larger",
     );
+    if let Some(bitrate) = encoder.bitrate {
+        in_range(
+            found,
+            "dataset.encoder.bitrate",
+            bitrate,
+            LOWEST_BITRATE,
+            1e9,
+            "give the cap in bits a second, such as 4000000",
+        );
+        if !gpu || encoder.encoder_type == EncoderType::Software || encoder.codec == Codec::Copy {
+            found.push(Problem::new(
+                "dataset.encoder.bitrate",
+                "nothing where NVENC does not encode",
+                bitrate.to_string(),
+                "the CPU encodes at constant quality: leave it out and set quality",
+            ));
+        }
+        if encoder.quality == 0 {
+            found.push(Problem::new(
+                "dataset.encoder.quality",
+                "at least 1 where a bitrate caps it",
+                "0, which is the best there is at any size",
+                "leave out one of the two",
+            ));
+        }
+    }
     in_range(
         found,
         "dataset.encoder.gop",
@@ -378,6 +421,14 @@ fn limits(config: &Config, found: &mut Vec<Problem>) {
         16,
         65_536.0,
         "256 holds a second of some twenty 720p cameras",
+    );
+    in_range(
+        found,
+        "limits.gpu_watchdog_ms",
+        config.limits.gpu_watchdog_ms,
+        100,
+        60_000.0,
+        "500 is much longer than any picture takes",
     );
     in_range(found, "limits.min_free_gib", config.limits.min_free_gib, 0, 1e6, "give it in GiB");
     let listen = &config.metrics.listen;

@@ -24,8 +24,9 @@ pub fn line(status: &Status) -> String {
         .iter()
         .map(|c| format!("{} {:.1} fps {} dropped queue {}", c.name, c.rate, c.dropped, c.queue))
         .collect();
+    let waiting = if status.waiting > 0 { format!("; {} to encode", status.waiting) } else { String::new() };
     format!(
-        "{} episode {} of {}, {} of {}; {}; disk {}",
+        "{} episode {} of {}, {} of {}; {}{waiting}; disk {}",
         phase(status.phase),
         status.episode,
         status.episodes,
@@ -41,10 +42,17 @@ fn headline(status: &Status) -> String {
     let what = match status.phase {
         Phase::Starting => "opening cameras and arm".into(),
         Phase::Resetting => format!("episode {} of {episodes} is next", episode + 1),
+        Phase::Recording if status.held => {
+            format!("episode {episode} of {episodes} begins when encoders have caught up")
+        }
         Phase::Recording | Phase::Finishing | Phase::Done => format!("episode {episode} of {episodes}"),
     };
-    let mark = if status.phase == Phase::Recording { RECORDING } else { ' ' };
-    format!("{mark} {:<9}  {what}   {}", phase(status.phase), status.root)
+    let (mark, phase) = match status.phase {
+        Phase::Recording if status.held => (' ', "encoding"),
+        Phase::Recording => (RECORDING, phase(status.phase)),
+        other => (' ', phase(other)),
+    };
+    format!("{mark} {:<9}  {what}   {}", phase, status.root)
 }
 
 /// Stands before the headline while frames are kept.
@@ -103,6 +111,12 @@ fn footline(status: &Status) -> String {
     }
     if status.failed > 0 {
         parts.push(format!("{FAILED} {}", status.failed));
+    }
+    if status.waiting > 0 {
+        parts.push(format!("to encode {}", status.waiting));
+    }
+    if status.encoder_switches > 0 {
+        parts.push(format!("encoder replaced {}×", status.encoder_switches));
     }
     if let Some(seconds) = status.last_save_s {
         parts.push(format!("last save {:.0} ms", seconds * 1e3));
@@ -178,6 +192,9 @@ mod tests {
         let reset = also(|s| (s.phase, s.discarded, s.failed) = (Phase::Resetting, 1, 2));
         assert!(reset.contains("  reset      episode 4 of 20 is next"), "{reset}");
         assert!(reset.contains("discarded 1   FAILED 2"), "{reset}");
+        let held = also(|s| (s.held, s.waiting, s.encoder_switches) = (true, 2, 1));
+        assert!(held.contains("  encoding   episode 3 of 20 begins when encoders have caught up"), "{held}");
+        assert!(held.contains("to encode 2   encoder replaced 1×"), "{held}");
         let starting = also(|s| (s.phase, s.elapsed_s, s.left_s) = (Phase::Starting, 0.0, 0.0));
         assert!(
             starting.contains("  starting   opening cameras and arm") && !starting.contains(NO_PICTURE),

@@ -7,7 +7,7 @@
 //! 4. `meta/info.json` is renamed last, and made durable: from here on LeRobot sees the episode.
 //! 5. The take's folder is removed.
 //!
-//! A crash before 2 leaves a take without a marker: it is kept as an orphan. After 2, the next start does 3 to 5 again:
+//! A crash before 2 leaves a take without a marker: it is kept as an orphan, unless it waits to be encoded (`waiting.json`). After 2, the next start does 3 to 5 again:
 //! a rename whose source is gone was done. A crash after 4 can bring the folder back, even after later episodes were
 //! saved; info.json then counts the marker's episode already, and only the folder is removed.
 
@@ -15,6 +15,8 @@ use super::disk;
 use super::error::DatasetError;
 use super::info::Info;
 use super::layout;
+use super::spec::DatasetSpec;
+use super::waiting::{self, Parked, WaitingTake};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -39,6 +41,10 @@ pub struct Recovery {
     pub completed: Vec<u64>,
     /// Folders of takes that were not finished, moved aside now.
     pub orphans: Vec<PathBuf>,
+    /// Those of the orphans that were to be encoded later and cannot be, with the reason.
+    pub damaged: Vec<(PathBuf, String)>,
+    /// Takes that are recorded and wait to be encoded.
+    pub waiting: Vec<u64>,
 }
 
 impl Recovery {
@@ -48,12 +54,19 @@ impl Recovery {
             format!("episode {episode} was being saved when the last run was interrupted: its save is completed now")
         });
         let orphans = self.orphans.iter().map(|path| {
-            format!(
-                "a take was being recorded when the last run was interrupted: it is kept aside in {}",
-                path.display()
-            )
+            let kept = format!("it is kept aside in {}", path.display());
+            match self.damaged.iter().find(|(damaged, _)| damaged == path) {
+                Some((_, reason)) => {
+                    format!("a take waited to be encoded, but its {} is damaged: {reason}; {kept}", layout::WAITING)
+                }
+                None => format!("a take was being recorded when the last run was interrupted: {kept}"),
+            }
         });
-        completed.chain(orphans).collect()
+        let waiting = self
+            .waiting
+            .iter()
+            .map(|take| format!("take {take} was recorded by an earlier run and waits to be encoded"));
+        completed.chain(orphans).chain(waiting).collect()
     }
 }
 
@@ -79,7 +92,7 @@ pub fn apply(root: &Path, dir: &Path, marker: &Marker) -> Result<()> {
         rename_all(root, dir, files)?;
         rename_all(root, dir, std::slice::from_ref(last))?;
     }
-    disk::remove_dir_all(dir)
+    waiting::remove(dir)
 }
 
 /// Renames, then makes durable every folder from the files up to the root. Folders that were there are synced too: a
@@ -106,50 +119,108 @@ fn rename_all(root: &Path, dir: &Path, renames: &[(String, PathBuf)]) -> Result<
     disk::sync_all(&Vec::from_iter(parents))
 }
 
-/// What an interrupted run left behind, by folder: a marker, or none for an unfinished take. Changes nothing.
-pub fn find(root: &Path) -> Result<Vec<(PathBuf, Option<Marker>)>> {
+/// What an earlier run left in a take's folder.
+#[derive(Debug)]
+pub enum Left {
+    /// A save past its point of no return.
+    Sealed(Marker),
+    /// A take that waits to be encoded.
+    Waiting(Box<Parked<'static>>),
+    /// An unfinished take; one that was to wait, but cannot, with the reason.
+    Unfinished(Option<String>),
+}
+
+/// What earlier runs left behind, by folder: interrupted saves in the order of episodes, then waiting takes in the order
+/// in which they were recorded, then the rest. Changes nothing.
+pub fn find(root: &Path) -> Result<Vec<(PathBuf, Left)>> {
     let partial = root.join(layout::PARTIAL);
     let mut found = Vec::new();
     for name in disk::names(&partial)?.into_iter().filter(|name| !name.starts_with(layout::ORPHAN_PREFIX)) {
         let dir = partial.join(name);
         let path = dir.join(MARKER);
-        let marker = if path.exists() { Some(parse(&disk::read(&path)?, &path)?) } else { None };
-        found.push((dir, marker));
+        let left = if path.exists() {
+            Left::Sealed(parse(&disk::read(&path)?, &path)?)
+        } else if dir.join(layout::WAITING).exists() {
+            Parked::read(&dir)?.map_or_else(|reason| Left::Unfinished(Some(reason)), |p| Left::Waiting(Box::new(p)))
+        } else {
+            Left::Unfinished(None)
+        };
+        found.push((dir, left));
     }
-    found.sort_by_key(|(_, marker)| marker.as_ref().map(|marker| marker.episode));
+    found.sort_by_key(|(_, left)| match left {
+        Left::Sealed(marker) => (0, marker.episode),
+        Left::Waiting(parked) => (1, parked.take()),
+        Left::Unfinished(_) => (2, 0),
+    });
     Ok(found)
 }
 
-/// Completes interrupted saves and moves unfinished takes aside. Nothing is deleted but what was saved.
-pub fn recover(root: &Path) -> Result<Recovery> {
+/// True when there is a take that waits to be encoded. Refused when one was recorded with another set-up.
+pub fn waits(found: &[(PathBuf, Left)], spec: &DatasetSpec) -> Result<bool> {
+    let mut any = false;
+    for (dir, left) in found {
+        if let Left::Waiting(parked) = left {
+            waiting::refuse_differences(dir, parked, spec)?;
+            any = true;
+        }
+    }
+    Ok(any)
+}
+
+/// Completes interrupted saves, moves unfinished takes aside, and gives those that wait. Nothing is deleted but what was
+/// saved. The waiting takes must fit the specification ([`waits`]).
+pub fn recover(root: &Path, spec: &DatasetSpec) -> Result<(Recovery, Vec<WaitingTake>)> {
     let mut recovery = Recovery::default();
-    for (dir, marker) in find(root)? {
-        match marker {
-            Some(marker) => {
-                let path = root.join(layout::INFO);
-                let saved = if path.exists() { Info::parse(&disk::read(&path)?, &path)?.total_episodes } else { 0 };
-                if marker.episode < saved {
-                    disk::remove_dir_all(&dir)?;
-                    continue;
-                }
-                if marker.episode > saved {
-                    return Err(DatasetError::Invalid {
-                        path: dir,
-                        expected: format!("the save of episode {saved}"),
-                        found: format!("that of episode {}", marker.episode),
-                        remedy: "move the folder away, or restore the missing episodes",
-                    });
-                }
-                apply(root, &dir, &marker)?;
-                recovery.completed.push(marker.episode);
+    let mut waiting = Vec::new();
+    for (dir, left) in find(root)? {
+        match left {
+            Left::Sealed(marker) => recovery.completed.extend(complete_save(root, dir, &marker)?),
+            Left::Waiting(parked) => {
+                recovery.waiting.push(parked.take());
+                waiting.push(parked.ordered(spec, &dir).0);
             }
-            None => recovery.orphans.push(set_aside(root, &dir)?),
+            Left::Unfinished(damage) => {
+                let orphan = set_aside(root, &dir)?;
+                recovery.damaged.extend(damage.map(|reason| (orphan.clone(), reason)));
+                recovery.orphans.push(orphan);
+            }
         }
     }
     if recovery != Recovery::default() && root.join(layout::PARTIAL).exists() {
         disk::sync(&root.join(layout::PARTIAL))?;
     }
-    Ok(recovery)
+    Ok((recovery, waiting))
+}
+
+/// Completes interrupted saves only; gives their episodes. What else is in progress stays as it is.
+pub fn complete_saves(root: &Path) -> Result<Vec<u64>> {
+    let mut completed = Vec::new();
+    for (dir, left) in find(root)? {
+        if let Left::Sealed(marker) = left {
+            completed.extend(complete_save(root, dir, &marker)?);
+        }
+    }
+    Ok(completed)
+}
+
+/// None for a save that was complete.
+fn complete_save(root: &Path, dir: PathBuf, marker: &Marker) -> Result<Option<u64>> {
+    let path = root.join(layout::INFO);
+    let saved = if path.exists() { Info::parse(&disk::read(&path)?, &path)?.total_episodes } else { 0 };
+    if marker.episode < saved {
+        waiting::remove(&dir)?;
+        return Ok(None);
+    }
+    if marker.episode > saved {
+        return Err(DatasetError::Invalid {
+            path: dir,
+            expected: format!("the save of episode {saved}"),
+            found: format!("that of episode {}", marker.episode),
+            remedy: "move the folder away, or restore the missing episodes",
+        });
+    }
+    apply(root, &dir, marker)?;
+    Ok(Some(marker.episode))
 }
 
 fn set_aside(root: &Path, dir: &Path) -> Result<PathBuf> {
@@ -190,15 +261,16 @@ mod tests {
         fs::write(path, text).unwrap();
     }
 
+    fn spec() -> DatasetSpec {
+        DatasetSpec { fps: 30, robot_type: None, state_names: vec!["a".into()], action_names: vec![], cameras: vec![] }
+    }
+
+    fn recover(root: &Path) -> Result<Recovery> {
+        super::recover(root, &spec()).map(|(recovery, _)| recovery)
+    }
+
     fn info(episodes: u64) -> String {
-        let spec = crate::dataset::DatasetSpec {
-            fps: 30,
-            robot_type: None,
-            state_names: vec!["a".into()],
-            action_names: vec![],
-            cameras: vec![],
-        };
-        let mut info = Info::new(&spec);
+        let mut info = Info::new(&spec());
         info.set_totals(episodes, 0, 0);
         serde_json::to_string(&info).unwrap()
     }

@@ -32,6 +32,33 @@ pub fn sync(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).map_err(DatasetError::io("fsync", path))
 }
 
+/// Writes a whole file so that after a crash it is there whole, or not at all.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+    let unfinished = path.with_extension("tmp");
+    write(&unfinished, bytes)?;
+    sync(&unfinished)?;
+    rename(&unfinished, path)?;
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// Makes the data of a file durable (`fdatasync`), if there is one.
+pub fn sync_data_if_there(path: &Path) -> Result<()> {
+    match File::open(path) {
+        Ok(file) => file.sync_data().map_err(DatasetError::io("fsync", path)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(DatasetError::io("open", path)(e)),
+    }
+}
+
+/// Removes a file durably; one that is not there is fine.
+pub fn remove_durably(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => path.parent().map_or(Ok(()), sync),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(DatasetError::io("remove", path)(e)),
+    }
+}
+
 /// Renames within the data set, over what is there.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(DatasetError::io("rename", from))

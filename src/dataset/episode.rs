@@ -6,6 +6,7 @@ use super::layout;
 use super::mp4::Mp4Writer;
 use super::rows::{Row, Substituted};
 use super::spec::DatasetSpec;
+use super::waiting;
 use crate::codec::{Fragment, PixelHistogram};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,8 @@ pub const MAX_SECONDS: u64 = 1000;
 pub const MAX_ROWS: u64 = 100_000;
 
 /// A take in progress; made by [`super::Dataset::begin`], ended by [`super::Dataset::commit`] or
-/// [`EpisodeWriter::discard`]. One that is dropped leaves its folder behind: the next start keeps it as an orphan.
+/// [`EpisodeWriter::discard`]. One that is dropped leaves its folder behind: the next start keeps it as an orphan, or finds
+/// it waiting if it was parked ([`EpisodeWriter::park`]).
 #[derive(Debug)]
 pub struct EpisodeWriter {
     pub(super) spec: Arc<DatasetSpec>,
@@ -68,15 +70,20 @@ impl EpisodeWriter {
             return Err(DatasetError::Take { take, expected: "a number that no other take has", found });
         }
         disk::create_dir_all(&dir)?;
+        let videos = EpisodeWriter::videos(&dir, &spec)?;
+        disk::sync_all(&[dir.clone(), root.join(layout::PARTIAL), root.to_owned()])?;
+        Ok(EpisodeWriter { spec, take, dir, rows: Vec::new(), videos })
+    }
+
+    /// Empty videos in a take's folder; old ones are overwritten.
+    pub(super) fn videos(dir: &Path, spec: &DatasetSpec) -> Result<Vec<Video>> {
         let create = |camera: &super::CameraSpec| {
             let path = dir.join(format!("{}.mp4", camera.key));
             let writer = Mp4Writer::create(&path, spec.track(camera))?;
             let state = VideoState::Growing(Box::new(writer));
             Ok(Video { path, state, pixels: PixelHistogram::default(), substituted: Substituted::new() })
         };
-        let videos = spec.cameras.iter().map(create).collect::<Result<Vec<Video>>>()?;
-        disk::sync_all(&[dir.clone(), root.join(layout::PARTIAL), root.to_owned()])?;
-        Ok(EpisodeWriter { spec, take, dir, rows: Vec::new(), videos })
+        spec.cameras.iter().map(create).collect()
     }
 
     /// The number given to [`super::Dataset::begin`].
@@ -87,6 +94,12 @@ impl EpisodeWriter {
     /// Rows so far.
     pub fn rows(&self) -> u64 {
         self.rows.len() as u64
+    }
+
+    /// Row `row` shows the frame that the row before shows.
+    pub fn is_repeated(&self, camera: usize, row: u64) -> bool {
+        let row = usize::try_from(row).ok().and_then(|row| self.rows.get(row));
+        row.and_then(|row| row.cameras.get(camera)).is_some_and(|frame| frame.repeated)
     }
 
     /// Frames so far of a camera.
@@ -125,9 +138,10 @@ impl EpisodeWriter {
         self.growing(camera)?.finish()
     }
 
-    /// Makes durable what was pushed of the videos. Call it at least once a second: what came since is what a power
-    /// loss costs.
+    /// Makes durable what was pushed of the videos, and the frames that wait. Call it at least once a second: what came
+    /// since is what a power loss costs.
     pub fn sync(&self) -> Result<()> {
+        (0..self.videos.len()).try_for_each(|camera| disk::sync_data_if_there(&self.frames_file(camera)))?;
         self.videos.iter().try_for_each(|video| match &video.state {
             VideoState::Growing(writer) => writer.sync(),
             VideoState::Finished { .. } | VideoState::Failed => Ok(()),
@@ -138,7 +152,7 @@ impl EpisodeWriter {
     pub fn discard(self) -> Result<()> {
         let EpisodeWriter { dir, videos, .. } = self;
         drop(videos);
-        disk::remove_dir_all(&dir)
+        waiting::remove(&dir)
     }
 
     /// Closes every video that is still open, and refuses a take whose videos and rows do not agree.

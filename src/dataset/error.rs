@@ -29,6 +29,9 @@ pub enum DatasetError {
     /// A file of the data set is not as it must be.
     #[error("{}: expected {expected}, found {found}; {remedy}", path.display())]
     Invalid { path: PathBuf, expected: String, found: String, remedy: &'static str },
+    /// A take that waits to be encoded was recorded with another set-up.
+    #[error("{}: a take waits there to be encoded that was recorded with another set-up: {}; change the configuration to match and let it be finished, choose another dataset.root, or move the folder away", dir.display(), join(differences))]
+    WaitingDiffers { dir: PathBuf, differences: Vec<Difference> },
     /// Another process writes there.
     #[error("{}: another recorder is writing this data set; stop it, or choose another dataset.root", root.display())]
     Locked { root: PathBuf },

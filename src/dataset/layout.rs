@@ -8,7 +8,7 @@
 //! recorder/rows/chunk-000/file-000.parquet   what LeRobot has no place for, by episode index
 //! recorder/episodes/chunk-000/file-000.json
 //! recorder/lock                              held by the process that writes
-//! .partial/episode_000003-take_000004/       a take that is being recorded or saved
+//! .partial/episode_000003-take_000004/       a take that is being recorded, waits to be encoded, or is being saved
 //! .partial/orphan-…/                         a take that was not finished
 //! ```
 
@@ -27,6 +27,9 @@ pub const LOCK: &str = "recorder/lock";
 pub const PARTIAL: &str = ".partial";
 /// Takes that were not finished, in [`PARTIAL`].
 pub const ORPHAN_PREFIX: &str = "orphan-";
+
+/// In a take's folder: it is recorded and waits to be encoded.
+pub const WAITING: &str = "waiting.json";
 
 /// LeRobot's templates, as `info.json` names them.
 pub const DATA_TEMPLATE: &str = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet";
@@ -76,6 +79,11 @@ pub fn number(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
 /// The folder of a take in progress. The episode index is the one it would get if no other take were saved before it.
 pub fn take(episode: u64, take: u64) -> PathBuf {
     Path::new(PARTIAL).join(format!("episode_{episode:06}-take_{take:06}"))
+}
+
+/// The frames of a camera that waits to be encoded, in a take's folder.
+pub fn frames(key: &str) -> String {
+    format!("{key}.frames")
 }
 
 #[cfg(test)]

@@ -7,31 +7,38 @@
 //!
 //! The same rows and fragments give the same bytes.
 
-mod claim;
-mod commit;
-mod disk;
+pub(crate) mod claim;
+mod codec_config;
+pub(crate) mod commit;
+pub(crate) mod disk;
 mod episode;
 mod error;
-mod info;
-mod layout;
+pub(crate) mod info;
+pub(crate) mod layout;
 mod mp4;
 mod mp4_boxes;
+mod mp4_reader;
+mod mp4_track;
 mod open;
 mod rows;
+mod sample_entry;
 mod spec;
 mod stats;
 mod summary;
 mod table;
 mod tasks;
+mod waiting;
 
 pub use commit::Recovery;
 pub use episode::{EpisodeWriter, MAX_ROWS, MAX_SECONDS};
 pub use error::{DatasetError, Difference};
 pub use mp4::{Mp4Writer, VideoTrack};
+pub use mp4_reader::{Mp4Index, SampleInfo};
 pub use open::Outlook;
 pub use rows::{Row, RowArm, RowFrame};
 pub use spec::{CameraSpec, DatasetSpec, VideoInfo};
 pub use summary::{CameraCounters, CameraSummary, EncoderSwitch, EpisodeCounters, EpisodeSummary, Spread};
+pub use waiting::WaitingTake;
 
 use claim::Claim;
 use commit::Marker;
@@ -57,6 +64,7 @@ pub struct Dataset {
     tasks: Vec<String>,
     next: NextFiles,
     recovery: Recovery,
+    waiting: Vec<WaitingTake>,
     /// The episode whose save failed after its point of no return: no other may be saved before it is completed.
     interrupted: Option<u64>,
     claim: Claim,
@@ -111,14 +119,69 @@ impl Dataset {
         &self.recovery
     }
 
-    /// Begins a take, with a number that no other take of this run has. Several may be open: the next one is recorded
+    /// Takes of earlier runs that wait to be encoded, in the order in which they were recorded; as it was when the data
+    /// set was opened. Each becomes an episode by [`Dataset::reopen`] and [`Dataset::commit`], in this order.
+    pub fn waiting(&self) -> &[WaitingTake] {
+        &self.waiting
+    }
+
+    /// The lowest number for a take of this run: above those of all that wait, so that numbers tell the order in which
+    /// takes were recorded.
+    pub fn first_take(&self) -> u64 {
+        self.waiting.last().map_or(0, |last| last.report.take + 1)
+    }
+
+    /// Opens a take again that waits to be encoded: with all its rows, with empty videos. Its frames are in
+    /// [`EpisodeWriter::frames_file`]. To be called once for each.
+    pub fn reopen(&self, waiting: &WaitingTake) -> Result<EpisodeWriter> {
+        EpisodeWriter::reopen(self.spec.clone(), waiting)
+    }
+
+    /// What the data set on disk records, as it says itself, or what waits to become its first episode.
+    pub fn spec_on_disk(root: &Path) -> Result<DatasetSpec> {
+        let path = root.join(layout::INFO);
+        if path.exists() {
+            return Ok(Info::parse(&disk::read(&path)?, &path)?.spec());
+        }
+        let parked = commit::find(root)?.into_iter().find_map(|(_, left)| match left {
+            commit::Left::Waiting(parked) => Some(parked.info().spec()),
+            _ => None,
+        });
+        parked.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })
+    }
+
+    /// How many takes wait to be encoded in the data set on disk.
+    pub fn waiting_on_disk(root: &Path) -> Result<usize> {
+        Ok(commit::find(root)?.iter().filter(|(_, left)| matches!(left, commit::Left::Waiting(_))).count())
+    }
+
+    /// Cameras whose videos had another codec so far, in words: readers cope with that, but nobody should be surprised.
+    pub fn other_codecs(&self) -> Vec<String> {
+        if self.info.total_episodes == 0 {
+            return Vec::new();
+        }
+        let so_far = self.info.spec();
+        let before =
+            |camera: &CameraSpec| so_far.cameras.iter().find(|c| c.key == camera.key).map(|c| c.video.codec.clone());
+        let differing = self.spec.cameras.iter().filter_map(|camera| {
+            let before = before(camera).filter(|codec| !codec.is_empty() && *codec != camera.video.codec)?;
+            Some(format!("{}: its videos are {before} so far, new ones are {}", camera.key, camera.video.codec))
+        });
+        differing.collect()
+    }
+
+    /// Begins a take, with a number that no other take of this run has and from [`Dataset::first_take`] on. Several may be open: the next one is recorded
     /// while the last one's videos are still being encoded.
     pub fn begin(&self, take: u64) -> Result<EpisodeWriter> {
+        if take < self.first_take() {
+            let found = format!("take {} of an earlier run, which waits to be encoded", self.first_take() - 1);
+            return Err(DatasetError::Take { take, expected: "a number above those of all takes that wait", found });
+        }
         EpisodeWriter::begin(&self.root, self.spec.clone(), self.info.total_episodes, take)
     }
 
     /// Saves a take as the next episode. Every video must have as many frames as there are rows. After an error the
-    /// take is not part of the data set; its folder is kept, and set aside at the next start.
+    /// take is not part of the data set; its folder is kept, and set aside at the next start, or waits again if it was parked.
     pub fn commit(&mut self, mut episode: EpisodeWriter, task: &str, counters: &EpisodeCounters) -> Result<Committed> {
         if let Some(episode) = self.interrupted {
             return Err(DatasetError::Interrupted { root: self.root.clone(), episode });

@@ -11,7 +11,8 @@
 
 use super::error::DatasetError;
 use super::mp4_boxes::{self as boxes, SampleIndex};
-use crate::codec::{Fragment, SampleFormat};
+use super::sample_entry::sample_entry;
+use crate::codec::Fragment;
 use crate::config::schema::ColorRange;
 use shiguredo_mp4::boxes::SampleEntry;
 use std::fs::{File, OpenOptions};
@@ -43,7 +44,8 @@ pub struct Mp4Writer {
     /// Known from the first fragment on; it then stands for the whole file: a stream that changes to another encoder
     /// carries its new parameter sets in front of each key frame.
     entry: Option<SampleEntry>,
-    mjpeg: bool,
+    /// The codec's name, from the first fragment on.
+    codec: Option<&'static str>,
     index: SampleIndex,
     /// Where the placeholder lies, and the next fragment goes: a write that failed is written over.
     placeholder: u64,
@@ -64,7 +66,7 @@ impl Mp4Writer {
             file,
             track,
             entry: None,
-            mjpeg: false,
+            codec: None,
             index: SampleIndex::default(),
             placeholder: 0,
             end: 0,
@@ -92,8 +94,8 @@ impl Mp4Writer {
         let mut bytes = Vec::new();
         let mut header = None;
         if self.entry.is_none() {
-            let entry = boxes::sample_entry(&self.track, &fragment.format).map_err(self.defect())?;
-            bytes.extend(boxes::file_type().map_err(self.defect())?);
+            let entry = sample_entry(&self.track, &fragment.format).map_err(self.defect())?;
+            bytes.extend(boxes::file_type(&fragment.format).map_err(self.defect())?);
             let placeholder = bytes.len() as u64;
             bytes.extend(boxes::placeholder());
             bytes.extend(boxes::growing_moov(&self.track, &entry).map_err(self.defect())?);
@@ -109,7 +111,7 @@ impl Mp4Writer {
 
         if let Some((entry, placeholder)) = header {
             self.entry = Some(entry);
-            self.mjpeg = *fragment.format == SampleFormat::Mjpeg;
+            self.codec = Some(fragment.format.name());
             self.placeholder = placeholder;
         }
         self.end += bytes.len() as u64;
@@ -149,9 +151,9 @@ impl Mp4Writer {
             Some(first) if !first.sync => return wrong("a key frame first", "another kind of frame".into()),
             Some(_) => {}
         }
-        if self.entry.is_some() && self.mjpeg != (*fragment.format == SampleFormat::Mjpeg) {
-            let name = |mjpeg| if mjpeg { "MJPEG" } else { "H.264" };
-            return wrong("one codec in a file", format!("{} after {}", name(!self.mjpeg), name(self.mjpeg)));
+        let found = fragment.format.name();
+        if let Some(codec) = self.codec.filter(|codec| *codec != found) {
+            return wrong("one codec in a file", format!("{found} after {codec}"));
         }
         Ok(())
     }

@@ -5,17 +5,12 @@
 
 use super::mp4::VideoTrack;
 use crate::codec::SampleFormat;
-use crate::config::schema::ColorRange;
 use shiguredo_mp4::boxes::{
-    Avc1Box, AvccBox, Brand, Co64Box, DinfBox, EsdsBox, FtypBox, HdlrBox, MdhdBox, MdiaBox, MfhdBox, MinfBox, MoofBox,
-    MoovBox, MvexBox, MvhdBox, SampleEntry, StblBox, StcoBox, StscBox, StscEntry, StsdBox, StssBox, StszBox, SttsBox,
-    SttsEntry, TfdtBox, TfhdBox, TkhdBox, TrafBox, TrakBox, TrexBox, TrunBox, TrunSample, UnknownBox,
-    VisualSampleEntryFields, VmhdBox,
+    Brand, Co64Box, DinfBox, FtypBox, HdlrBox, MdhdBox, MdiaBox, MfhdBox, MinfBox, MoofBox, MoovBox, MvexBox, MvhdBox,
+    SampleEntry, StblBox, StcoBox, StscBox, StscEntry, StsdBox, StssBox, StszBox, SttsBox, SttsEntry, TfdtBox, TfhdBox,
+    TkhdBox, TrafBox, TrakBox, TrexBox, TrunBox, TrunSample, VmhdBox,
 };
-use shiguredo_mp4::descriptors::{DecoderConfigDescriptor, EsDescriptor, SlConfigDescriptor};
-use shiguredo_mp4::{
-    BoxSize, BoxType, Either, Encode, Error, ErrorKind, FixedPointNumber, Mp4FileTime, Result, SampleFlags, Uint,
-};
+use shiguredo_mp4::{Either, Encode, Error, ErrorKind, FixedPointNumber, Mp4FileTime, Result, SampleFlags};
 use std::num::NonZeroU32;
 
 /// Units that one frame lasts.
@@ -23,12 +18,6 @@ pub const FRAME_UNITS: u32 = 512;
 const TRACK_ID: u32 = 1;
 /// An mdat header with a 64-bit size; a `free` box of this size keeps its place while a file grows.
 pub const LARGE_HEADER: usize = 16;
-/// ISO/IEC 14496-1: JPEG pictures (ISO/IEC 10918-1), in a visual stream.
-const OBJECT_TYPE_JPEG: u8 = 0x6C;
-const STREAM_TYPE_VISUAL: u8 = 0x04;
-/// ISO/IEC 23091-2 code points of BT.601 (SMPTE 170M) for primaries, transfer and matrix.
-const BT601: u16 = 6;
-
 /// What a finished file's index says of its samples.
 #[derive(Debug, Default)]
 pub struct SampleIndex {
@@ -41,8 +30,13 @@ pub struct SampleIndex {
 }
 
 /// The file type box, right for both the growing (fragmented) and the finished (plain) file.
-pub fn file_type() -> Result<Vec<u8>> {
-    let compatible_brands = vec![Brand::ISOM, Brand::ISO2, Brand::ISO5, Brand::AVC1, Brand::MP41];
+pub fn file_type(format: &SampleFormat) -> Result<Vec<u8>> {
+    let codec = match format {
+        SampleFormat::H264 { .. } | SampleFormat::Mjpeg => Brand::AVC1,
+        SampleFormat::Hevc { .. } => Brand::HVC1,
+        SampleFormat::Av1 { .. } => Brand::AV01,
+    };
+    let compatible_brands = vec![Brand::ISOM, Brand::ISO2, Brand::ISO5, codec, Brand::MP41];
     FtypBox { major_brand: Brand::ISOM, minor_version: 512, compatible_brands }.encode_to_vec()
 }
 
@@ -61,70 +55,6 @@ pub fn large_mdat_header(size: u64) -> [u8; LARGE_HEADER] {
     bytes[4..8].copy_from_slice(b"mdat");
     bytes[8..].copy_from_slice(&size.to_be_bytes());
     bytes
-}
-
-/// How the track's samples are to be decoded.
-pub fn sample_entry(track: &VideoTrack, format: &SampleFormat) -> Result<SampleEntry> {
-    let visual = VisualSampleEntryFields {
-        data_reference_index: VisualSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
-        width: track.width,
-        height: track.height,
-        horizresolution: VisualSampleEntryFields::DEFAULT_HORIZRESOLUTION,
-        vertresolution: VisualSampleEntryFields::DEFAULT_VERTRESOLUTION,
-        frame_count: VisualSampleEntryFields::DEFAULT_FRAME_COUNT,
-        compressorname: VisualSampleEntryFields::NULL_COMPRESSORNAME,
-        depth: VisualSampleEntryFields::DEFAULT_DEPTH,
-    };
-    match format {
-        SampleFormat::H264 { sps, pps } => {
-            let &[_, profile, compatibility, level, ..] = sps.as_slice() else {
-                return Err(Error::with_reason(ErrorKind::InvalidInput, "an H.264 SPS of at least 4 bytes expected"));
-            };
-            Ok(SampleEntry::Avc1(Avc1Box {
-                visual,
-                avcc_box: AvccBox {
-                    avc_profile_indication: profile,
-                    profile_compatibility: compatibility,
-                    avc_level_indication: level,
-                    length_size_minus_one: Uint::new(3),
-                    sps_list: vec![sps.clone()],
-                    pps_list: vec![pps.clone()],
-                    // Only written for the High profiles: every encoder here is fed 8-bit 4:2:0.
-                    chroma_format: Some(Uint::new(1)),
-                    bit_depth_luma_minus8: Some(Uint::new(0)),
-                    bit_depth_chroma_minus8: Some(Uint::new(0)),
-                    sps_ext_list: Vec::new(),
-                },
-                unknown_boxes: vec![color(track.color_range)],
-            }))
-        }
-        SampleFormat::Hevc { .. } | SampleFormat::Av1 { .. } => {
-            Err(Error::with_reason(ErrorKind::Unsupported, "H.265 and AV1 are not written yet"))
-        }
-        SampleFormat::Mjpeg => {
-            let es = EsDescriptor {
-                es_id: EsDescriptor::MIN_ES_ID,
-                stream_priority: EsDescriptor::LOWEST_STREAM_PRIORITY,
-                depends_on_es_id: None,
-                url_string: None,
-                ocr_es_id: None,
-                dec_config_descr: DecoderConfigDescriptor {
-                    object_type_indication: OBJECT_TYPE_JPEG,
-                    stream_type: Uint::new(STREAM_TYPE_VISUAL),
-                    up_stream: DecoderConfigDescriptor::UP_STREAM_FALSE,
-                    buffer_size_db: Uint::new(0),
-                    max_bitrate: 0,
-                    avg_bitrate: 0,
-                    dec_specific_info: None,
-                },
-                sl_config_descr: SlConfigDescriptor,
-            };
-            let mut payload = visual.encode_to_vec()?;
-            payload.extend(EsdsBox { es }.encode_to_vec()?);
-            payload.extend(color(track.color_range).encode_to_vec()?);
-            Ok(SampleEntry::Unknown(own_box(*b"mp4v", payload)))
-        }
-    }
 }
 
 /// `moov` of the growing file: the track without samples, which follow in fragments.
@@ -199,21 +129,6 @@ fn sample_flags(key: bool) -> SampleFlags {
     } else {
         SampleFlags::from_fields(0, 1, 0, 0, 0, true, 0)
     }
-}
-
-fn color(range: ColorRange) -> UnknownBox {
-    let mut payload = b"nclx".to_vec();
-    for _ in 0..3 {
-        payload.extend(BT601.to_be_bytes());
-    }
-    payload.push(if range == ColorRange::Full { 0x80 } else { 0 });
-    own_box(*b"colr", payload)
-}
-
-/// A box that the crate does not know.
-fn own_box(name: [u8; 4], payload: Vec<u8>) -> UnknownBox {
-    let box_type = BoxType::Normal(name);
-    UnknownBox { box_type, box_size: BoxSize::with_payload_size(box_type, payload.len() as u64), payload }
 }
 
 fn sample_tables(entry: &SampleEntry, index: &SampleIndex) -> Result<StblBox> {

@@ -1,13 +1,14 @@
 //! Opening a data set: a new one, or one that exists, our own or LeRobot's.
 
 use super::claim::{Claim, refuse_file};
-use super::commit;
+use super::commit::{self, Left, Recovery};
 use super::disk;
 use super::error::DatasetError;
 use super::info::{Info, Source};
 use super::layout::{self, FileIndex};
 use super::spec::DatasetSpec;
 use super::stats::FeatureStats;
+use super::waiting::WaitingTake;
 use super::{Dataset, NextFiles, tasks};
 use arrow_array::{Array, Int64Array};
 use parquet::arrow::ProjectionMask;
@@ -28,53 +29,61 @@ pub struct Outlook {
     pub to_complete: Vec<u64>,
     /// Unfinished takes that would be set aside.
     pub unfinished: Vec<PathBuf>,
+    /// Takes that are recorded and wait to be encoded, in the order in which they were recorded.
+    pub waiting: Vec<u64>,
 }
 
 impl Dataset {
-    /// Starts a new data set. The folder must be absent, empty, or hold nothing but unfinished takes of ours. Nothing is
-    /// in `meta/` before the first episode.
+    /// Starts a new data set. The folder must be absent, empty, or hold nothing but unfinished takes of ours, and
+    /// such that wait to be encoded ([`Dataset::waiting`]). Nothing is in `meta/` before the first episode.
     pub fn create(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
         spec.validate()?;
         refuse_file(root)?;
         refuse_content(root)?;
+        commit::waits(&commit::find(root)?, &spec)?;
         let claim = Claim::new(root)?;
-        let recovery = commit::recover(root)?;
+        let recovered = commit::recover(root, &spec)?;
         // A first episode whose save was interrupted is there only now.
         refuse_content(root)?;
-        let info = Info::new(&spec);
-        let features = info.sources(&spec);
         let next = NextFiles { videos: vec![FileIndex::default(); spec.cameras.len()], ..NextFiles::default() };
-        Ok(Dataset {
-            root: root.to_owned(),
-            spec: Arc::new(spec),
-            info,
-            features,
-            stats: Vec::new(),
-            tasks: Vec::new(),
-            next,
-            recovery,
-            interrupted: None,
-            claim,
-        })
+        let content = Content { stats: Vec::new(), tasks: Vec::new(), next };
+        Ok(Dataset::open(root, Info::new(&spec), spec, content, recovered, claim))
     }
 
     /// Opens a data set to add episodes. Interrupted saves are completed first, unfinished takes set aside
-    /// ([`Dataset::recovery`]). Refused when rate, robot or features differ.
+    /// ([`Dataset::recovery`]). Takes that wait to be encoded stay ([`Dataset::waiting`]), and may be all that there is.
+    /// Refused when rate, robot or features differ.
     pub fn resume(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
         spec.validate()?;
         refuse_file(root)?;
         // Before anything is touched: a folder that is no data set stays as it is.
+        let found = commit::find(root)?;
         match read_info(root)? {
             Some(info) => refuse_differences(root, &info, &spec)?,
-            None if commit::find(root)?.is_empty() => return Err(DatasetError::NotADataset { root: root.to_owned() }),
+            None if found.is_empty() => return Err(DatasetError::NotADataset { root: root.to_owned() }),
             None => {}
         }
+        let waits = commit::waits(&found, &spec)?;
         let claim = Claim::new(root)?;
-        let recovery = commit::recover(root)?;
-        let info = read_info(root)?.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })?;
+        let recovered = commit::recover(root, &spec)?;
+        let info = match read_info(root)? {
+            None if waits => Info::new(&spec),
+            info => info.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })?,
+        };
         refuse_differences(root, &info, &spec)?;
         let content = read_content(root, &info, &spec)?;
-        Ok(Dataset {
+        Ok(Dataset::open(root, info, spec, content, recovered, claim))
+    }
+
+    fn open(
+        root: &Path,
+        info: Info,
+        spec: DatasetSpec,
+        content: Content,
+        (recovery, waiting): (Recovery, Vec<WaitingTake>),
+        claim: Claim,
+    ) -> Dataset {
+        Dataset {
             root: root.to_owned(),
             features: info.sources(&spec),
             spec: Arc::new(spec),
@@ -83,9 +92,10 @@ impl Dataset {
             tasks: content.tasks,
             next: content.next,
             recovery,
+            waiting,
             interrupted: None,
             claim,
-        })
+        }
     }
 
     /// Says whether [`Dataset::create`] or [`Dataset::resume`] would do, and leaves everything as it was.
@@ -93,14 +103,17 @@ impl Dataset {
         spec.validate()?;
         refuse_file(root)?;
         let mut outlook = Outlook::default();
-        for (dir, marker) in commit::find(root)? {
-            match marker {
-                Some(marker) => outlook.to_complete.push(marker.episode),
-                None => outlook.unfinished.push(dir),
+        let found = commit::find(root)?;
+        let waits = commit::waits(&found, spec);
+        for (dir, left) in found {
+            match left {
+                Left::Sealed(marker) => outlook.to_complete.push(marker.episode),
+                Left::Waiting(parked) => outlook.waiting.push(parked.take()),
+                Left::Unfinished(_) => outlook.unfinished.push(dir),
             }
         }
         match read_info(root)? {
-            None if resume && outlook.to_complete.is_empty() => {
+            None if resume && outlook.to_complete.is_empty() && outlook.waiting.is_empty() => {
                 return Err(DatasetError::NotADataset { root: root.to_owned() });
             }
             Some(info) if resume => {
@@ -114,6 +127,7 @@ impl Dataset {
             _ if resume => {}
             _ => refuse_content(root)?,
         }
+        waits?;
         // Only trying tells whether there can be one.
         drop(Claim::new(root)?);
         Ok(outlook)

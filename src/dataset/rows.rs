@@ -8,11 +8,12 @@ use crate::frame::DropReason;
 use arrow_array::{BooleanArray, Float32Array, Int64Array, ListArray, StringArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What was recorded at one tick.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The tick's place in the grid: the cameras' frames are the newest captured at or before it.
     pub tick: Stamp,
@@ -29,7 +30,7 @@ pub struct Row {
 }
 
 /// The picture of a camera that a row holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowFrame {
     pub captured: Stamp,
     pub arrived: Stamp,
@@ -42,7 +43,7 @@ pub struct RowFrame {
 }
 
 /// What is known of the arm in a row.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RowArm {
     /// When the state was read.
     pub sampled: Stamp,
@@ -74,13 +75,14 @@ impl Row {
         if self.cameras.len() != spec.cameras.len() {
             return wrong("cameras", format!("{} cameras", spec.cameras.len()), self.cameras.len().to_string());
         }
-        match &self.arm {
-            Some(arm) if ![0, spec.action_names.len()].contains(&arm.goal_sent.len()) => wrong(
-                "goal sent",
-                format!("{} values, or none", spec.action_names.len()),
-                arm.goal_sent.len().to_string(),
-            ),
-            _ => Ok(()),
+        let goal = self.arm.as_ref().map_or(&[][..], |arm| &arm.goal_sent);
+        if ![0, spec.action_names.len()].contains(&goal.len()) {
+            let expected = format!("{} values, or none", spec.action_names.len());
+            return wrong("goal sent", expected, goal.len().to_string());
+        }
+        match goal.iter().find(|v| !v.is_finite()) {
+            Some(value) => wrong("goal sent", "finite values".into(), value.to_string()),
+            None => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use openh264::encoder::{
 use openh264::formats::YUVSlices;
 use openh264::{OpenH264API, Timestamp};
 use recorder::clock::{Stamp, tick_ns};
-use recorder::codec::{Fragment, PixelHistogram, Sample, SampleFormat};
+use recorder::codec::{Fragment, PixelHistogram, Sample, SampleFormat, bitstream};
 use recorder::config::schema::ColorRange;
 use recorder::dataset::{
     CameraCounters, CameraSpec, Dataset, DatasetSpec, EpisodeCounters, EpisodeWriter, Row, RowArm, RowFrame, VideoInfo,
@@ -25,7 +25,42 @@ pub const GOP: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     H264,
+    Hevc,
+    Av1,
     Mjpeg,
+}
+
+/// Encoders of ffmpeg, none of them with reordered frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum External {
+    /// Main profile with CABAC, as NVENC makes it.
+    X264,
+    X265,
+    /// Other block sizes, tools and parameter sets, with temporal layers.
+    X265Layers,
+    Aom,
+    SvtAv1,
+}
+
+impl External {
+    /// Arguments for ffmpeg, and the format of the stream.
+    fn arguments(self) -> (&'static str, &'static str) {
+        match self {
+            External::X264 => ("-c:v libx264 -profile:v main -bf 0 -sc_threshold 0 -x264-params aud=1", "h264"),
+            External::X265 => (
+                "-c:v libx265 -preset ultrafast -x265-params log-level=error:aud=1:repeat-headers=1:bframes=0:scenecut=0:\
+                 open-gop=0:keyint=10:min-keyint=10",
+                "hevc",
+            ),
+            External::X265Layers => (
+                "-c:v libx265 -preset fast -x265-params log-level=error:aud=1:repeat-headers=1:bframes=0:scenecut=0:\
+                 open-gop=0:keyint=10:min-keyint=10:ctu=16:temporal-layers=1",
+                "hevc",
+            ),
+            External::Aom => ("-c:v libaom-av1 -crf 20 -cpu-used 8 -usage realtime -lag-in-frames 0", "ivf"),
+            External::SvtAv1 => ("-c:v libsvtav1 -crf 20 -preset 10 -svtav1-params pred-struct=1", "ivf"),
+        }
+    }
 }
 
 /// A picture in YUV 4:2:0: a gradient that moves with `k`, so that no two are alike.
@@ -70,6 +105,8 @@ fn fragments(samples: Vec<Sample>, format: SampleFormat, first: u64) -> Vec<Frag
 pub fn encode(codec: Codec, first: u64, frames: usize) -> Vec<Fragment> {
     match codec {
         Codec::H264 => h264(first, frames, Profile::Baseline),
+        Codec::Hevc => external(External::X265, first, frames),
+        Codec::Av1 => external(External::SvtAv1, first, frames),
         Codec::Mjpeg => {
             let mut compressor = turbojpeg::Compressor::new().unwrap();
             let jpeg = |k: usize| {
@@ -128,20 +165,84 @@ pub fn h264(first: u64, frames: usize, profile: Profile) -> Vec<Fragment> {
     fragments(samples, SampleFormat::H264 { sps, pps }, first)
 }
 
+/// The stream that an encoder of ffmpeg makes of `frames` pictures from picture `first` on.
+pub fn external_stream(encoder: External, first: u64, frames: usize) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let (raw, made) = (dir.path().join("raw.yuv"), dir.path().join("made"));
+    let planes = (first as usize..first as usize + frames).map(picture).map(|(y, u, v)| [y, u, v].concat());
+    std::fs::write(&raw, planes.collect::<Vec<_>>().concat()).unwrap();
+    let input = format!("-v error -f rawvideo -pix_fmt yuv420p -video_size {WIDTH}x{HEIGHT} -framerate {FPS} -i");
+    let color = "-color_range tv -colorspace smpte170m -color_primaries smpte170m -color_trc smpte170m";
+    let (codec, format) = encoder.arguments();
+    let output = format!("{codec} -g {GOP} -keyint_min {GOP} {color} -f {format}");
+    let mut ffmpeg = Command::new("ffmpeg");
+    let (ok, words) =
+        run(ffmpeg.args(input.split(' ')).arg(&raw).args(output.split_whitespace()).arg(&made).env("SVT_LOG", "1"));
+    assert!(ok, "{words}");
+    std::fs::read(made).unwrap()
+}
+
+/// The same as fragments that start at frame `first`, through the library's own splitting.
+pub fn external(encoder: External, first: u64, frames: usize) -> Vec<Fragment> {
+    let stream = external_stream(encoder, first, frames);
+    let units = |delimiter: &[u8]| {
+        let starts = (0..stream.len()).filter(|&at| stream[at..].starts_with(delimiter));
+        let mut bounds: Vec<usize> = starts.chain([stream.len()]).collect();
+        bounds.dedup();
+        bounds.windows(2).map(|bound| stream[bound[0]..bound[1]].to_vec()).collect::<Vec<_>>()
+    };
+    let nals = |unit: &[u8], key: fn(u8) -> bool| {
+        let data = bitstream::length_prefixed(unit);
+        let sync = bitstream::nal_units(&data).any(|nal| key(nal[0]));
+        Sample { data, sync }
+    };
+    let (samples, format): (Vec<Sample>, Option<SampleFormat>) = match encoder {
+        External::X264 => {
+            let units = units(&[0, 0, 0, 1, 9]);
+            (units.iter().map(|unit| nals(unit, |byte| byte & 31 == 5)).collect(), bitstream::h264_format(&units[0]))
+        }
+        External::X265 | External::X265Layers => {
+            let units = units(&[0, 0, 0, 1, 0x46]);
+            let key = |byte: u8| [19, 20].contains(&(byte >> 1));
+            (units.iter().map(|unit| nals(unit, key)).collect(), bitstream::hevc_format(&units[0]))
+        }
+        External::Aom | External::SvtAv1 => {
+            // IVF: a header of 32 bytes, and one of 12 for each frame that begins with its size.
+            let mut units = Vec::new();
+            let mut rest = &stream[32..];
+            while let Some((size, _)) = rest.split_first_chunk::<4>() {
+                let end = 12 + u32::from_le_bytes(*size) as usize;
+                units.push(&rest[12..end]);
+                rest = &rest[end..];
+            }
+            let sample = |unit: &&[u8]| Sample {
+                data: bitstream::av1_sample(unit),
+                sync: bitstream::av1_format(unit).is_some(),
+            };
+            (units.iter().map(sample).collect(), bitstream::av1_format(units[0]))
+        }
+    };
+    assert_eq!(samples.len(), frames, "{encoder:?}");
+    fragments(samples, format.unwrap(), first)
+}
+
 const JOINTS: [&str; 6] = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"];
 
 /// The set-up of the sample that LeRobot wrote: an SO-101 and the cameras front and wrist.
 pub fn spec(codec: Codec) -> DatasetSpec {
     let joints: Vec<String> = JOINTS.iter().map(|joint| format!("{joint}.pos")).collect();
+    let encoded = |codec: &str| VideoInfo {
+        codec: codec.into(),
+        pix_fmt: "yuv420p".into(),
+        color_range: ColorRange::Limited,
+        gop: Some(GOP as u32),
+        quality: Some(23),
+        preset: Some("fast".into()),
+    };
     let video = match codec {
-        Codec::H264 => VideoInfo {
-            codec: "h264".into(),
-            pix_fmt: "yuv420p".into(),
-            color_range: ColorRange::Limited,
-            gop: Some(GOP as u32),
-            quality: Some(23),
-            preset: Some("fast".into()),
-        },
+        Codec::H264 => encoded("h264"),
+        Codec::Hevc => encoded("hevc"),
+        Codec::Av1 => encoded("av1"),
         Codec::Mjpeg => VideoInfo {
             codec: "mjpeg".into(),
             pix_fmt: "yuvj420p".into(),

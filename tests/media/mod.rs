@@ -7,7 +7,7 @@ use recorder::budget::Budget;
 use recorder::clock::Stamp;
 use recorder::codec::Preset;
 use recorder::codec::Sample;
-use recorder::codec::openh264::nal_units;
+use recorder::codec::bitstream::nal_units;
 use recorder::codec::stream::StreamParams;
 use recorder::config::schema::{Camera, CameraKind, Codec, ColorRange, IndexOrPath};
 use recorder::frame::{Frame, PixelFormat};

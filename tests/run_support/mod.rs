@@ -6,7 +6,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use recorder::clock::{Clock, SimulatedClock, Stamp, SystemClock};
 use recorder::codec::CodecError;
 use recorder::codec::SampleFormat;
-use recorder::codec::backend::{self, OpenEncoder, StreamEncoder};
+use recorder::codec::backend::{self, Device, OpenEncoder, StreamEncoder};
+use recorder::codec::gpu::{GpuReport, Prober};
 use recorder::codec::stream::Encoded;
 use recorder::config::{self, Config, Override};
 use recorder::dataset::EpisodeSummary;
@@ -14,7 +15,8 @@ use recorder::frame::Frame;
 use recorder::run::{self, Parts, Running};
 use recorder::status::{self, SharedStatus, Status};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// A small set-up: two synthetic cameras and the simulated arm, in simulated time.
 pub const SMALL: &str = r#"
@@ -65,9 +67,19 @@ pub fn real() -> Arc<dyn Clock> {
 
 /// A run that goes on, and its status.
 pub async fn start(config: &Arc<Config>, clock: Arc<dyn Clock>, open_encoder: OpenEncoder) -> (Running, SharedStatus) {
+    start_with(config, clock, open_encoder, None).await
+}
+
+/// A run that goes on, with a GPU or without, and its status.
+pub async fn start_with(
+    config: &Arc<Config>,
+    clock: Arc<dyn Clock>,
+    open_encoder: OpenEncoder,
+    gpu: Option<run::Gpu>,
+) -> (Running, SharedStatus) {
     let dataset = run::open_dataset(config).unwrap();
     let status = status::shared();
-    let parts = Parts { clock, open_encoder, status: status.clone(), on_saved: Box::new(|_, _| {}) };
+    let parts = Parts { clock, open_encoder, gpu, status: status.clone(), on_saved: Box::new(|_, _| {}) };
     (run::start(config, dataset, parts).await.unwrap(), status)
 }
 
@@ -76,6 +88,19 @@ pub async fn record(config: &Arc<Config>, clock: Arc<dyn Clock>, open_encoder: O
     let (running, status) = start(config, clock, open_encoder).await;
     running.wait().await.unwrap();
     status.borrow().clone()
+}
+
+/// A whole run with something that stands in for a GPU; its last status.
+pub async fn record_on_gpu(config: &Arc<Config>, clock: Arc<dyn Clock>, open: OpenEncoder, prober: Prober) -> Status {
+    let gpu = run::Gpu { works: true, prober };
+    let (running, status) = start_with(config, clock, open, Some(gpu)).await;
+    running.wait().await.unwrap();
+    status.borrow().clone()
+}
+
+/// A prober that never finds anything.
+pub fn no_gpu() -> Prober {
+    Arc::new(|| GpuReport::refused("the test has none"))
 }
 
 /// Waits for a state of the run.
@@ -154,6 +179,23 @@ pub fn tree(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
+/// The CPU's encoder in the place of the GPU's, with something between it and the pool: `opening` may refuse a session,
+/// `encoding` an index. The CPU itself works.
+pub fn stand_in_gpu(
+    opening: impl Fn() -> Result<(), CodecError> + Send + Sync + 'static,
+    encoding: impl Fn(u64) -> Result<(), CodecError> + Send + Sync + 'static,
+) -> OpenEncoder {
+    let (standard, tamper): (_, Tamper) = (backend::standard(), Arc::new(encoding));
+    Arc::new(move |params, device| {
+        let inner = standard(params, Device::Cpu)?;
+        if device == Device::Cpu {
+            return Ok(inner);
+        }
+        opening()?;
+        Ok(Box::new(Tampered { inner, tamper: tamper.clone() }))
+    })
+}
+
 /// The CPU's encoder with something between it and the pool.
 pub fn tampered(tamper: impl Fn(u64) -> Result<(), CodecError> + Send + Sync + 'static) -> OpenEncoder {
     let tamper: Tamper = Arc::new(tamper);
@@ -182,6 +224,59 @@ impl StreamEncoder for Tampered {
 /// An encoder's failure.
 pub fn failure() -> CodecError {
     CodecError::Library { library: "the test", index: 0, words: "as the test wants it".into() }
+}
+
+/// A gate that encoders wait at.
+#[derive(Default)]
+pub struct Gate {
+    open: Mutex<bool>,
+    changed: Condvar,
+    waiting: AtomicUsize,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    pub fn pass(&self) {
+        let mut open = self.open.lock().unwrap();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        while !*open {
+            open = self.changed.wait(open).unwrap();
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Encoders that stand before it.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+}
+
+/// Encoders that wait at a gate.
+pub fn gated() -> (Arc<Gate>, OpenEncoder) {
+    let gate = Arc::new(Gate::default());
+    let at_gate = gate.clone();
+    let open = tampered(move |_| {
+        at_gate.pass();
+        Ok(())
+    });
+    (gate, open)
+}
+
+/// Holds every picture of every episode against the sequence numbers in its rows: not one lost, doubled or mixed up.
+pub fn every_frame_is_shown(root: &Path, episodes: usize, width: usize, height: usize) {
+    for episode in 0..episodes {
+        let rows = Rows::read(root, episode);
+        for camera in ["front", "wrist"] {
+            let shown = rows.ints(&format!("observation.images.{camera}/sequence"));
+            let seen = burnt_in(root, camera, episode, width, height);
+            let seen: Vec<i64> = seen.into_iter().map(|n| n.map_or(-1, i64::from)).collect();
+            assert_eq!(seen, shown, "{camera}, episode {episode}");
+        }
+    }
 }
 
 /// The burnt-in frame numbers of a camera's video, decoded by ffmpeg.

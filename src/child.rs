@@ -1,0 +1,115 @@
+//! Questions that a child process answers, since looking for the answer may crash or hang: this program runs itself with
+//! other arguments, and reads one line of JSON.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The running program's own file, even if it was replaced meanwhile.
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
+/// A killed child that is not gone after this long hangs in the kernel: it is left to itself.
+const LAST_RESPECTS: Duration = Duration::from_secs(1);
+/// More than any answer; what a child says beyond is not read.
+const LONGEST_ANSWER: u64 = 1 << 20;
+
+/// How a child ended that gave no answer. The texts follow on what was done: "the search …".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    #[error("cannot be started ({0})")]
+    Unstartable(String),
+    #[error("did not end within {} s", .0.as_secs_f64())]
+    Silent(Duration),
+    #[error("crashed (signal {0})")]
+    Crashed(i32),
+    /// The complaint is the last line on its standard error, or empty.
+    #[error("failed (exit code {code}{}{complaint})", if complaint.is_empty() { "" } else { ": " })]
+    Failed { code: i32, complaint: String },
+    #[error("gave no answer: expected JSON, found {found:?} ({words})")]
+    Unreadable { found: String, words: String },
+}
+
+/// Runs `PROGRAM ARGUMENTS` for at most `timeout`, and reads the last line of its standard output. However it ends, the
+/// child and what it started are gone afterwards.
+pub fn ask<T: DeserializeOwned>(program: &Path, arguments: &[&str], timeout: Duration) -> Result<T, NoAnswer> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| NoAnswer::Unstartable(format!("{}: {error}", program.display())))?;
+    let said = child.stdout.take().map(read_all);
+    let complaint = child.stderr.take().map(read_all);
+    let in_time = ended_within(&child, timeout);
+    // Also what it may have started itself, which would hold the pipes open.
+    let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+    if !in_time && !ended_within(&child, LAST_RESPECTS) {
+        std::thread::spawn(move || child.wait());
+        return Err(NoAnswer::Silent(timeout));
+    }
+    let status = child.wait().map_err(|error| NoAnswer::Unstartable(error.to_string()))?;
+    if !in_time {
+        return Err(NoAnswer::Silent(timeout));
+    }
+    let [said, complaint] = [said, complaint].map(|reader| reader.and_then(|r| r.join().ok()).unwrap_or_default());
+    if !status.success() {
+        return Err(failure(status, last_line(&complaint)));
+    }
+    // Drivers and libraries may print lines of their own.
+    let line = last_line(&said);
+    serde_json::from_str(line)
+        .map_err(|error| NoAnswer::Unreadable { found: line.chars().take(60).collect(), words: error.to_string() })
+}
+
+/// The child's side: its answer as it is printed.
+pub fn answer(value: &impl Serialize) -> String {
+    format!("{}\n", serde_json::json!(value))
+}
+
+/// The child's side: end when the parent does. To be called first.
+pub fn end_with_parent() {
+    // Only tidiness is lost if that cannot be had.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+fn failure(status: ExitStatus, complaint: &str) -> NoAnswer {
+    match status.signal() {
+        Some(signal) => NoAnswer::Crashed(signal),
+        None => NoAnswer::Failed { code: status.code().unwrap_or_default(), complaint: complaint.into() },
+    }
+}
+
+/// Waits for the end of a child, and leaves it to be reaped.
+fn ended_within(child: &Child, timeout: Duration) -> bool {
+    let Ok(handle) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else { return false };
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&left)) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return ready.is_ok_and(|count| count > 0),
+        }
+    }
+}
+
+/// Reads a pipe to its end on a thread of its own, so that the child never waits for a reader.
+fn read_all(pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.take(LONGEST_ANSWER).read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default()
+}

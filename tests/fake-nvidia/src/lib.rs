@@ -1,0 +1,24 @@
+//! Test equipment: stands in for NVIDIA's driver where there is no GPU.
+//!
+//! One library under two names, `libcuda.so.1` (`cuda`) and `libnvidia-encode.so.1` (`api`). It holds what it is
+//! called with against NVENC's rules, encodes for real on the CPU, fails as it is told to (`faults`) and writes down
+//! what was asked of it (`trace`). The README says what it checks and what it does not.
+//!
+//! Unsafe code is where the C interface makes it unavoidable: `cuda`, `api`, `queries` and `settings` read and write the
+//! caller's memory, `faults` crashes on purpose. Sessions and encoders are safe code.
+
+mod api;
+mod child;
+mod coder;
+mod cuda;
+mod faults;
+mod h264;
+mod picture;
+mod queries;
+mod session;
+mod settings;
+mod status;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod versions;

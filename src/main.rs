@@ -18,6 +18,7 @@ use recorder::encoders::self_test::SelfTest;
 use recorder::encoders::self_test::scratch::Scratch;
 use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
+use recorder::regenerate::{self, RegenerateError};
 use recorder::status::{self, SharedStatus, Status};
 use recorder::{check, codec, metrics, run};
 use std::fmt::Write as _;
@@ -25,6 +26,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
         Some(Command::Encoders(options)) => encoders(options),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
+        Some(Command::Regenerate(arguments)) => regenerate(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
             print(&findings.text)?;
@@ -70,7 +73,9 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<DatasetError>() || error.is::<NoSpace>() {
+    if let Some(error) = error.downcast_ref::<RegenerateError>() {
+        error.exit_code()
+    } else if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4
     } else if matches!(error.downcast_ref(), Some(RunError::Device(_))) {
         3
@@ -142,6 +147,30 @@ fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Co
     config::load(path, overrides).map_err(|error: ConfigError| anyhow::anyhow!("{error}"))
 }
 
+fn regenerate(arguments: &regenerate::Arguments) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let stopped = {
+        let _inside = runtime.enter();
+        let (mut interrupts, cancelled) = (interrupts()?, cancelled.clone());
+        runtime.spawn(async move {
+            let interrupt = interrupts.recv().await;
+            cancelled.store(true, Ordering::Relaxed);
+            interrupt
+        })
+    };
+    let summary = regenerate::run(arguments, &gpu::prober(), &regenerate::Progress::stderr(), &cancelled)?;
+    print(&if arguments.json { format!("{}\n", serde_json::to_string_pretty(&summary)?) } else { summary.text() })?;
+    match stopped.is_finished().then(|| runtime.block_on(stopped)) {
+        Some(Ok(Some(Interrupt(code)))) => Ok(code),
+        _ => Ok(u8::from(summary.failed > 0)),
+    }
+}
+
 fn record(config: Config) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
@@ -174,6 +203,9 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     let dataset = run::open_dataset(&config)?;
     for line in dataset.recovery().describe() {
         tracing::warn!("{line}");
+    }
+    for line in dataset.other_codecs() {
+        tracing::warn!("{line}; `recorder regenerate` makes them alike");
     }
     let parts = run::Parts {
         clock: run::clock(&config),

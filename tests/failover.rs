@@ -76,32 +76,25 @@ async fn an_encoder_that_fails_for_ever_ends_the_run_by_name_and_keeps_what_is_s
     }
 }
 
-/// Invariant 9: with every encoder stuck, ticks and rows go on, frames go to disk, and nothing is lost.
+/// Invariant 9: with every encoder stuck, ticks and rows go on, frames go to disk, and nothing is lost. In simulated time,
+/// where a busy machine drops nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn stuck_encoders_hold_up_nothing_and_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("set");
-    let overrides = [
-        ("robot.cameras.front.realtime", "true"),
-        ("robot.cameras.wrist.realtime", "true"),
-        ("dataset.video_encoding_queue_size", "10"),
-        ("dataset.num_episodes", "1"),
-        ("dataset.episode_time_s", "900"),
-    ];
+    let overrides =
+        [("dataset.video_encoding_queue_size", "10"), ("dataset.num_episodes", "1"), ("dataset.episode_time_s", "10")];
     let (gate, open) = gated();
-    let (running, status) = start(&config(SMALL, &root, &overrides), real(), open).await;
+    let (running, status) = start(&config(SMALL, &root, &overrides), simulated(), open).await;
     // Far beyond what memory may hold (10, a fragment of 15): the rest is on disk.
-    until(&status, "the queue is long", |s| s.cameras.iter().all(|c| c.queue > 80 && c.captured > 80)).await;
-    running.key(Key::Stop);
+    until(&status, "the queue is long", |s| s.cameras.iter().all(|c| c.queue > 250)).await;
     gate.open();
     running.wait().await.unwrap();
     check(&root);
     let summary = &summaries(&root)[0];
     for (name, camera) in &summary.cameras {
         let c = &camera.counters;
-        // A machine that is busy with something else may deliver frames late; none is dropped for want of room.
-        let only_late = c.dropped.keys().all(|reason| matches!(reason, DropReason::Late | DropReason::Superseded));
-        assert!(only_late, "{name}: {c:?}");
+        assert_eq!((c.captured, c.written, c.repeated), (300, 300, 0), "{name}: {c:?}");
         let shown = Rows::read(&root, 0).ints(&format!("observation.images.{name}/sequence"));
         let seen = burnt_in(&root, name, 0, 160, 120);
         assert_eq!(seen.into_iter().map(|n| n.map_or(-1, i64::from)).collect::<Vec<_>>(), shown, "{name}");
@@ -172,7 +165,8 @@ async fn a_lost_camera_is_held_marked_and_reopened() {
     // The file is cut off under the camera, as a device is unplugged.
     std::fs::File::options().write(true).open(&clip).unwrap().set_len(0).unwrap();
     let lost = until(&status, "the camera is lost", |s| !s.cameras[1].alive && s.cameras[1].repeated > 10).await;
-    assert!(lost.cameras[0].alive, "the other camera goes on");
+    let captured = lost.cameras[0].captured;
+    until(&status, "the other camera goes on", |s| s.cameras[0].alive && s.cameras[0].captured > captured + 5).await;
     std::fs::write(&clip, picture.repeat(20)).unwrap();
     let captured = lost.cameras[1].captured;
     until(&status, "the camera is back", |s| s.cameras[1].alive && s.cameras[1].captured > captured + 5).await;
@@ -180,8 +174,6 @@ async fn a_lost_camera_is_held_marked_and_reopened() {
     running.wait().await.unwrap();
     check(&root);
     let summary = &summaries(&root)[0];
-    let written = |name: &str| summary.cameras[name].counters.written;
-    assert!(written("front") > written("wrist"), "{summary:?}");
     let flagged = Rows::read(&root, 0).flags("observation.images.wrist/repeated").iter().filter(|f| **f).count();
     assert_eq!(flagged as u64, summary.cameras["wrist"].counters.repeated);
     assert!(flagged > 10);

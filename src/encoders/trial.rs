@@ -102,7 +102,7 @@ impl Trial {
         let open_ms = start.elapsed().as_secs_f64() * 1e3;
         let (mut decode, mut encode, mut samples) = (Vec::new(), Vec::new(), Vec::<Sample>::new());
         for index in 0..self.pictures {
-            let frame = pictures.next()?;
+            let frame = pictures.next_frame()?;
             let encoded = stream.encode(&frame, index.into()).map_err(|error| error.to_string())?;
             if let Some(reason) = encoded.substituted {
                 return Err(format!("picture {index} could not be decoded ({})", reason.name()));
@@ -169,7 +169,7 @@ impl Pictures {
     }
 
     /// The next one.
-    pub fn next(&mut self) -> Result<Arc<Frame>, String> {
+    pub fn next_frame(&mut self) -> Result<Arc<Frame>, String> {
         let (width, height) = (self.camera.mode().width, self.camera.mode().height);
         let picture = self.camera.next(Duration::MAX).map_err(|error| error.to_string())?;
         Ok(Arc::new(Frame {

@@ -124,7 +124,7 @@ fn planes() -> Result<Vec<I420>, String> {
     let mut decoder = jpeg::Decoder::new().map_err(|error| error.to_string())?;
     let mut decode = |_| {
         let mut picture = I420::grey(SIZE.0, SIZE.1, ColorRange::Limited);
-        decoder.decode(&source.next()?.data, &mut picture).map_err(|error| error.to_string())?;
+        decoder.decode(&source.next_frame()?.data, &mut picture).map_err(|error| error.to_string())?;
         Ok(picture)
     };
     (0..LOOP).map(&mut decode).collect()

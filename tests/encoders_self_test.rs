@@ -85,7 +85,11 @@ fn a_gpu_is_tested_in_all_its_presets_sessions_and_deaths() {
         assert!(tried["figures"]["fps"].as_f64() > Some(0.0), "{tried:#}");
     }
     let sessions = &report["sessions"][0]["figures"];
-    assert_eq!(sessions["opened"], 3, "{sessions:#}");
+    assert_eq!(
+        (&sessions["opened"], &sessions["decoded"]["exact"]["by"]),
+        (&3.into(), &"openh264".into()),
+        "{sessions:#}"
+    );
     assert!(sessions["refusal"].as_str().unwrap().contains("10"), "{sessions:#}");
     check_recordings(
         &report,

@@ -31,7 +31,7 @@ pub fn check(root: &Path) -> Result<Recorded, String> {
             let numbers = numbers(rows, &key).map_err(|error| format!("{}: {error}", rows.display()))?;
             recorded.bytes += samples.iter().map(|sample| sample.data.len() as u64).sum::<u64>();
             recorded.verdict = decode::check_numbers(&format, &samples, SIZE, &numbers);
-            if !matches!(recorded.verdict, Verdict::Exact { .. }) {
+            if !recorded.verdict.is_exact() {
                 return Ok(recorded);
             }
         }

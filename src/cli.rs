@@ -50,7 +50,8 @@ pub struct Encoders {
     /// As JSON
     #[arg(long)]
     pub json: bool,
-    /// Measure everything, for some 25 minutes: every codec and preset, sessions at once, sessions that die, long recordings
+    /// Measure everything, for half an hour: every codec and preset, sessions at once, sessions that die, long recordings;
+    /// exit code 1 if anything failed
     #[arg(long)]
     pub self_test: bool,
     /// Where the self-test writes all its figures, as JSON

@@ -128,6 +128,7 @@ fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {
 
 fn self_test(options: &cli::Encoders) -> anyhow::Result<u8> {
     let scratch = Scratch::new(options.report.as_deref())?;
+    tracing::info!("recordings of the self-test come and go in {}", scratch.path().display());
     let test = SelfTest {
         program: child::THIS_PROGRAM.into(),
         seconds: options.seconds,

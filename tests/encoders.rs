@@ -8,6 +8,7 @@ use program::Lab;
 use recorder::codec::backend::Device;
 use recorder::config::schema::Codec;
 use recorder::encoders::decode::Verdict;
+use recorder::encoders::part::Part;
 use recorder::encoders::trial::{Figures, Trial};
 use serde_json::Value;
 use std::path::Path;
@@ -146,6 +147,20 @@ fn a_gpu_has_its_codecs_limits_versions_and_a_trial_and_a_fake_is_called_one() {
         assert!(line.contains("fake driver"), "{out}");
     }
     assert!(out.contains("NVENC API 12.1"), "{out}");
+}
+
+/// H.265 and AV1 have no decoder in this program: ffmpeg tells whether the right pictures are in them.
+#[test]
+fn what_only_a_gpu_makes_is_decoded_by_ffmpeg() {
+    for codec in [Codec::Hevc, Codec::Av1] {
+        let part = Part::Trial(Trial { pictures: 4, ..trial(codec, Device::Gpu) });
+        let question = serde_json::to_string(&part).unwrap();
+        let (code, out, err) = run_on(&Lab::new(), &DRIVER, "", &["--part-in-process", &question]);
+        assert_eq!(code, Some(0), "{codec:?}: {out}{err}");
+        let figures: Result<Figures, String> = serde_json::from_str(&out).unwrap();
+        let figures = figures.unwrap_or_else(|reason| panic!("{codec:?}: {reason}"));
+        assert_eq!((figures.pictures, figures.decoded), (4, Some(Verdict::Exact { by: "ffmpeg".into() })), "{codec:?}");
+    }
 }
 
 /// A driver's faults are one line of the list; what else there is is measured all the same.

@@ -16,7 +16,8 @@ impl Report {
         }
         let header = ["encoder", "codec", "preset", "pictures/s", "ms p50", "ms p99", "Mbit/s at 30 fps", "decoded"];
         table(&mut text, "1280x720", &header, self.encoders.iter().map(|tried| encoder_row(tried, is_fake)));
-        let header = ["sessions at once", "codec", "opened", "pictures/s together", "ms p50", "ms p99", "then"];
+        let header =
+            ["sessions at once", "codec", "opened", "pictures/s together", "ms p50", "ms p99", "then", "decoded"];
         table(&mut text, "Sessions", &header, self.sessions.iter().map(|tried| session_row(tried, is_fake)));
         let header = [
             "recording",
@@ -85,12 +86,12 @@ fn encoder_row(Tried { tried, figures, failure }: &Tried<Encoder, Figures>, is_f
     ]
 }
 
-fn session_row(Tried { tried, figures, failure }: &Tried<Sessions, SessionFigures>, is_fake: bool) -> [String; 7] {
+fn session_row(Tried { tried, figures, failure }: &Tried<Sessions, SessionFigures>, is_fake: bool) -> [String; 8] {
     let place = format!("GPU {}{}", tried.gpu_id, fake(is_fake));
     let codec = codec_name(tried.codec).to_string();
     let Some(figures) = figures else {
         let reason = failure.clone().unwrap_or_default();
-        return [place, codec, dash(), dash(), dash(), dash(), format!("FAILED: {reason}")];
+        return [place, codec, dash(), dash(), dash(), dash(), dash(), format!("FAILED: {reason}")];
     };
     [
         place,
@@ -100,6 +101,7 @@ fn session_row(Tried { tried, figures, failure }: &Tried<Sessions, SessionFigure
         format!("{:.2}", figures.encode_ms.p50),
         format!("{:.2}", figures.encode_ms.p99),
         figures.refusal.clone().unwrap_or_else(|| "no more were tried".into()),
+        figures.decoded.describe(),
     ]
 }
 

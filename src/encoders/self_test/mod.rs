@@ -2,6 +2,7 @@
 //! figures of hardware that we do not have come to us.
 
 pub mod death;
+mod judge;
 mod machine;
 mod markdown;
 mod recorded;
@@ -9,7 +10,6 @@ pub mod recording;
 pub mod scratch;
 pub mod sessions;
 
-use super::decode::Verdict;
 use super::part::Part;
 use super::trial::{FPS, Figures, Trial};
 use crate::codec::backend::{self, Device};
@@ -32,8 +32,6 @@ const MOST_SESSIONS: u32 = 32;
 const SESSION_PICTURES: u32 = 90;
 /// A recording in which a session dies, at the longest.
 const DEATH_SECONDS: u32 = 10;
-/// The longest that a switch to the CPU may take, in milliseconds.
-const LONGEST_SWITCH_MS: f64 = 1000.0;
 /// Every preset, from the fastest.
 const PRESETS: [Preset; 7] = [Preset::P1, Preset::P2, Preset::P3, Preset::P4, Preset::P5, Preset::P6, Preset::P7];
 
@@ -262,62 +260,6 @@ impl Recording {
             None => "",
         };
         format!("recording 2 cameras {encoder} for {} s{death}", self.seconds)
-    }
-}
-
-impl Report {
-    /// Says what went wrong, and what was not tested.
-    fn judge(&mut self) {
-        let Report { encoders, sessions, recordings, not_tested, failures, .. } = self;
-        for Tried { tried, figures, failure } in encoders {
-            let what = tried.describe();
-            failures.extend(failure.as_ref().map(|reason| format!("{what}: {reason}")));
-            match figures.as_ref().and_then(|figures| figures.decoded.as_ref()) {
-                Some(Verdict::Exact { .. }) | None => {}
-                Some(verdict @ Verdict::Wrong { .. }) => failures.push(format!("{what}: {}", verdict.describe())),
-                Some(Verdict::NotChecked { why }) => not_tested.push(format!("decoding {what}: {why}")),
-            }
-        }
-        for Tried { tried, figures, failure } in sessions {
-            let what = format!("sessions on GPU {}", tried.gpu_id);
-            failures.extend(failure.as_ref().map(|reason| format!("{what}: {reason}")));
-            let none = figures.as_ref().filter(|figures| figures.opened == 0);
-            failures.extend(none.map(|f| format!("{what}: not one: {}", f.refusal.as_deref().unwrap_or_default())));
-        }
-        for Tried { tried, figures, failure } in recordings {
-            let what = tried.describe();
-            failures.extend(failure.as_ref().map(|reason| format!("{what}: {reason}")));
-            let found = figures.as_ref().map(|figures| figures.faults(tried)).unwrap_or_default();
-            failures.extend(found.iter().map(|fault| format!("{what}: {fault}")));
-        }
-    }
-}
-
-impl RecordingFigures {
-    /// What is wrong with a recording.
-    fn faults(&self, recording: &Recording) -> Vec<String> {
-        let mut faults = Vec::new();
-        if !matches!(self.decoded, Verdict::Exact { .. }) {
-            faults.push(self.decoded.describe());
-        }
-        if self.captured != self.written + self.dropped {
-            let Self { captured, written, dropped, .. } = self;
-            faults.push(format!("frames were lost: captured {captured}, written {written} and dropped {dropped}"));
-        }
-        let expected = usize::from(recording.death.is_some());
-        if self.switches.len() != expected {
-            let found: Vec<String> =
-                self.switches.iter().map(|[from, to, why]| format!("{from} to {to}: {why}")).collect();
-            faults.push(format!("expected {expected} changes of encoder, found {}: {}", found.len(), found.join("; ")));
-        }
-        match (recording.death, self.switch_ms) {
-            (Some(_), None) => faults.push("nobody took over from the session that died".into()),
-            (Some(_), Some(ms)) if ms > LONGEST_SWITCH_MS => {
-                faults.push(format!("the switch took {ms:.0} ms, expected at most {LONGEST_SWITCH_MS:.0} ms"));
-            }
-            _ => {}
-        }
-        faults
     }
 }
 

@@ -5,7 +5,6 @@ use crate::dataset::{Mp4Index, SampleInfo};
 use crate::encoders::decode::{self, Verdict};
 use crate::encoders::trial::SIZE;
 use arrow_array::{Array, Int64Array};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -32,7 +31,7 @@ pub fn check(root: &Path) -> Result<Recorded, String> {
             let numbers = numbers(rows, &key).map_err(|error| format!("{}: {error}", rows.display()))?;
             recorded.bytes += samples.iter().map(|sample| sample.data.len() as u64).sum::<u64>();
             recorded.verdict = decode::check_numbers(&format, &samples, SIZE, &numbers);
-            if !matches!(recorded.verdict, Verdict::Exact { .. }) {
+            if !recorded.verdict.is_exact() {
                 return Ok(recorded);
             }
         }
@@ -60,9 +59,8 @@ fn numbers(rows: &Path, key: &str) -> Result<Vec<u32>, String> {
     let file = File::open(rows).map_err(|error| words(&error))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| words(&error))?;
     let column = format!("{key}/sequence");
-    let mask = ProjectionMask::columns(reader.parquet_schema(), [column.as_str()]);
     let mut numbers = Vec::new();
-    for batch in reader.with_projection(mask).build().map_err(|error| words(&error))? {
+    for batch in reader.build().map_err(|error| words(&error))? {
         let batch = batch.map_err(|error| words(&error))?;
         let values = batch.column_by_name(&column).and_then(|values| values.as_any().downcast_ref::<Int64Array>());
         let values = values.ok_or_else(|| format!("expected a column {column} of integers"))?;

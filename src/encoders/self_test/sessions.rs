@@ -4,7 +4,9 @@
 use crate::codec::backend::{self, Device};
 use crate::codec::jpeg;
 use crate::codec::yuv::I420;
+use crate::codec::{Sample, SampleFormat};
 use crate::config::schema::{Codec, ColorRange};
+use crate::encoders::decode::{self, Verdict};
 use crate::encoders::trial::{Milliseconds, Pictures, SIZE, Trial};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -37,14 +39,22 @@ pub struct SessionFigures {
     pub fps: f64,
     /// Wall time of encoding one picture, beside the others.
     pub encode_ms: Milliseconds,
+    /// Whether the right pictures came out of a decoder, for every session.
+    pub decoded: Verdict,
+}
+
+/// What a session made.
+struct Stream {
+    times: Vec<Duration>,
+    format: Arc<SampleFormat>,
+    samples: Vec<Sample>,
 }
 
 /// What a session's thread says.
 enum Word {
     Opened,
     Refused(String),
-    /// Times of every picture.
-    Done(Vec<Duration>),
+    Done(Stream),
     Failed(String),
 }
 
@@ -78,20 +88,26 @@ impl Sessions {
             // One that is gone says why, or is missing below.
             let _ = start.send(());
         }
-        let mut times = Vec::new();
+        let mut streams = Vec::new();
         for word in hear {
             match word {
-                Word::Done(more) => times.extend(more),
+                Word::Done(stream) => streams.push(stream),
                 Word::Failed(words) => return Err(format!("one of {opened} sessions failed: {words}")),
                 Word::Opened | Word::Refused(_) => {}
             }
         }
-        let expected = opened as usize * self.pictures as usize;
-        if times.len() != expected {
-            return Err(format!("expected {expected} pictures of {opened} sessions, found {}", times.len()));
+        if streams.len() != opened as usize {
+            return Err(format!("expected {opened} streams of as many sessions, found {}", streams.len()));
         }
-        let fps = times.len() as f64 / begin.elapsed().as_secs_f64();
-        Ok(SessionFigures { opened, refusal, fps, encode_ms: Milliseconds::of(&times) })
+        let elapsed = begin.elapsed().as_secs_f64();
+        let times: Vec<Duration> = streams.iter().flat_map(|stream| stream.times.iter().copied()).collect();
+        let expected: Vec<u32> = (0..LOOP).cycle().take(self.pictures as usize).collect();
+        let check = |stream: &Stream| decode::check_numbers(&stream.format, &stream.samples, SIZE, &expected);
+        let verdicts: Vec<Verdict> = streams.iter().map(check).collect();
+        let decoded = verdicts.iter().find(|verdict| !verdict.is_exact()).or(verdicts.first()).cloned();
+        let decoded = decoded.unwrap_or_else(|| Verdict::NotChecked { why: "no session was opened".into() });
+        let fps = times.len() as f64 / elapsed;
+        Ok(SessionFigures { opened, refusal, fps, encode_ms: Milliseconds::of(&times), decoded })
     }
 
     /// One session: open, wait until all are, encode.
@@ -107,14 +123,17 @@ impl Sessions {
         if started.recv().is_err() {
             return;
         }
-        let times = (0..u64::from(self.pictures)).zip(pictures.iter().cycle()).map(|(index, picture)| {
+        let gop = u64::from(trial.params().gop);
+        let mut stream = Stream { times: Vec::new(), format: encoder.format().clone(), samples: Vec::new() };
+        for (index, picture) in (0..u64::from(self.pictures)).zip(pictures.iter().cycle()) {
             let start = Instant::now();
-            encoder.encode(picture, index, index % u64::from(trial.params().gop) == 0).map(|_| start.elapsed())
-        });
-        say(match times.collect() {
-            Ok(times) => Word::Done(times),
-            Err(error) => Word::Failed(error.to_string()),
-        });
+            match encoder.encode(picture, index, index % gop == 0) {
+                Ok(sample) => stream.samples.push(sample),
+                Err(error) => return say(Word::Failed(error.to_string())),
+            }
+            stream.times.push(start.elapsed());
+        }
+        say(Word::Done(stream));
     }
 }
 

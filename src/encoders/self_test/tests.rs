@@ -1,5 +1,6 @@
 use super::*;
 use crate::codec::gpu::{GpuCodec, GpuDevice};
+use crate::encoders::decode::Verdict;
 use crate::encoders::trial::Milliseconds;
 
 fn found(fake: bool) -> GpuReport {
@@ -145,8 +146,12 @@ fn whatever_failed_is_in_the_list_and_what_was_not_checked_is_in_the_other() {
         Tried::new(encoder(), Ok(trial(Verdict::NotChecked { why: "no ffmpeg".into() }))),
         Tried::new(encoder(), Err("it crashed".into())),
     ];
-    let none = SessionFigures { opened: 0, refusal: Some("full".into()), fps: 0.0, encode_ms: Milliseconds::default() };
-    report.sessions = vec![Tried::new(sessions(&found)[0], Ok(none))];
+    let opened = |opened, decoded| {
+        let (refusal, encode_ms) = (Some("full".into()), Milliseconds::default());
+        Tried::new(sessions(&found)[0], Ok(SessionFigures { opened, refusal, fps: 0.0, encode_ms, decoded }))
+    };
+    let none = Verdict::NotChecked { why: "none".into() };
+    report.sessions = vec![opened(0, none), opened(3, exact()), opened(3, wrong())];
     report.recordings = vec![Tried::new(dying(), Ok(recorded())), Tried::new(dying(), Err("the disk is full".into()))];
     report.judge();
     assert_eq!(
@@ -155,6 +160,7 @@ fn whatever_failed_is_in_the_list_and_what_was_not_checked_is_in_the_other() {
             "nvenc h264, preset p1 on GPU 0: WRONG by a decoder: picture 3",
             "nvenc h264, preset p1 on GPU 0: it crashed",
             "sessions on GPU 0: not one: full",
+            "sessions on GPU 0: WRONG by a decoder: picture 3",
             "recording 2 cameras on GPU 0 for 10 s, a session fails: the disk is full",
         ]
     );

@@ -315,6 +315,7 @@ impl WriterState {
                 if let Some(open) = self.takes.get_mut(&stream.take) {
                     open.kept.later.insert(stream.camera);
                 }
+                self.park(stream.take)?;
             }
 
             WriterMessage::EncoderReplaced { stream, frame, from, to, reason } => {

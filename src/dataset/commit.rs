@@ -141,7 +141,7 @@ pub fn find(root: &Path) -> Result<Vec<(PathBuf, Left)>> {
         let left = if path.exists() {
             Left::Sealed(parse(&disk::read(&path)?, &path)?)
         } else if dir.join(layout::WAITING).exists() {
-            Parked::read(&dir).map_or_else(|reason| Left::Unfinished(Some(reason)), |p| Left::Waiting(Box::new(p)))
+            Parked::read(&dir)?.map_or_else(|reason| Left::Unfinished(Some(reason)), |p| Left::Waiting(Box::new(p)))
         } else {
             Left::Unfinished(None)
         };

@@ -137,6 +137,39 @@ impl Dataset {
         EpisodeWriter::reopen(self.spec.clone(), waiting)
     }
 
+    /// What the data set on disk records, as it says itself, or what waits to become its first episode.
+    pub fn spec_on_disk(root: &Path) -> Result<DatasetSpec> {
+        let path = root.join(layout::INFO);
+        if path.exists() {
+            return Ok(Info::parse(&disk::read(&path)?, &path)?.spec());
+        }
+        let parked = commit::find(root)?.into_iter().find_map(|(_, left)| match left {
+            commit::Left::Waiting(parked) => Some(parked.info().spec()),
+            _ => None,
+        });
+        parked.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })
+    }
+
+    /// How many takes wait to be encoded in the data set on disk.
+    pub fn waiting_on_disk(root: &Path) -> Result<usize> {
+        Ok(commit::find(root)?.iter().filter(|(_, left)| matches!(left, commit::Left::Waiting(_))).count())
+    }
+
+    /// Cameras whose videos had another codec so far, in words: readers cope with that, but nobody should be surprised.
+    pub fn other_codecs(&self) -> Vec<String> {
+        if self.info.total_episodes == 0 {
+            return Vec::new();
+        }
+        let so_far = self.info.spec();
+        let before =
+            |camera: &CameraSpec| so_far.cameras.iter().find(|c| c.key == camera.key).map(|c| c.video.codec.clone());
+        let differing = self.spec.cameras.iter().filter_map(|camera| {
+            let before = before(camera).filter(|codec| !codec.is_empty() && *codec != camera.video.codec)?;
+            Some(format!("{}: its videos are {before} so far, new ones are {}", camera.key, camera.video.codec))
+        });
+        differing.collect()
+    }
+
     /// Begins a take, with a number that no other take of this run has and from [`Dataset::first_take`] on. Several may be open: the next one is recorded
     /// while the last one's videos are still being encoded.
     pub fn begin(&self, take: u64) -> Result<EpisodeWriter> {

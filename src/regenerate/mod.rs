@@ -17,6 +17,7 @@ mod summary;
 mod tag;
 mod transcode;
 mod video;
+mod waiting;
 
 pub use options::Arguments;
 pub use progress::Progress;
@@ -27,7 +28,6 @@ use crate::codec::backend::{Device, codec_name};
 use crate::codec::gpu::Prober;
 use crate::config::schema::Codec;
 use crate::dataset::claim::Claim;
-use crate::dataset::commit::Left;
 use crate::dataset::{DatasetError, Mp4Index, commit, layout};
 use options::Target;
 use plan::VideoFile;
@@ -53,6 +53,9 @@ pub enum RegenerateError {
         "{reason}: expected the programs ffmpeg and ffprobe to decode that, found none; install them (Debian: apt-get install ffmpeg)"
     )]
     NoFfmpeg { reason: String },
+    /// What was recorded and not encoded yet could not be encoded; it waits as before.
+    #[error("recorded episodes wait to be encoded, and could not be: {0}; they are safe on disk")]
+    Waiting(String),
 }
 
 impl RegenerateError {
@@ -61,7 +64,7 @@ impl RegenerateError {
         match self {
             RegenerateError::Usage(_) => 2,
             RegenerateError::Dataset(_) => 4,
-            RegenerateError::NoFfmpeg { .. } => 1,
+            RegenerateError::NoFfmpeg { .. } | RegenerateError::Waiting(_) => 1,
         }
     }
 }
@@ -95,9 +98,43 @@ impl FileError {
     }
 }
 
-/// Encodes the videos of a data set anew. When `cancelled` becomes true, what is in work is given up and the rest is
+/// Encodes the videos of a data set anew, then what was recorded and not encoded yet. When `cancelled` becomes true, what is in work is given up and the rest is
 /// left as it is.
 pub fn run(
+    arguments: &Arguments,
+    prober: &Prober,
+    progress: &Progress,
+    cancelled: &AtomicBool,
+) -> Result<Summary, RegenerateError> {
+    let start = Instant::now();
+    let target = arguments.target()?;
+    let waiting = waiting::count(&arguments.root)?;
+    let episodes = arguments.root.join(layout::INFO).exists();
+    let mut summary = if episodes || waiting == 0 {
+        encode_anew(arguments, prober, progress, cancelled)?
+    } else {
+        Summary::new(arguments)
+    };
+    if waiting == 0 {
+        return Ok(summary.finished(start));
+    }
+    let what = if waiting == 1 { "1 recorded episode".into() } else { format!("{waiting} recorded episodes") };
+    if arguments.dry_run {
+        summary.notes.push(format!("{what} would be encoded and added"));
+    } else if arguments.episodes.is_some() {
+        summary.notes.push(format!("{what} wait to be encoded: run this again without --episodes"));
+    } else if summary.files.iter().any(|file| file.state == State::Failed) || cancelled.load(Ordering::Relaxed) {
+        summary.notes.push(format!("{what} wait to be encoded still: run this again once all videos are alike"));
+    } else {
+        let device = device(arguments, target, prober, &mut summary)?;
+        summary.added = waiting::finish(arguments, device, prober, cancelled)?;
+        summary.notes.push(format!("{} of {what} encoded and added", summary.added));
+    }
+    Ok(summary.finished(start))
+}
+
+/// Encodes the videos of the episodes that the data set has.
+fn encode_anew(
     arguments: &Arguments,
     prober: &Prober,
     progress: &Progress,
@@ -118,13 +155,6 @@ pub fn run(
         // Before info.json is changed: an interrupted save would bring the old one back.
         for episode in commit::complete_saves(root)? {
             summary.notes.push(format!("episode {episode}: its save, which was interrupted, is completed"));
-        }
-        // Here, before the episodes are counted, is the place to make episodes of takes that wait to be encoded.
-        let waiting = commit::find(root)?.iter().filter(|(_, left)| matches!(left, Left::Waiting(_))).count();
-        if waiting > 0 {
-            summary.notes.push(format!(
-                "{waiting} recorded takes wait to be encoded: record on with dataset.resume = true to make episodes of them"
-            ));
         }
     }
     let (source, files) = plan(arguments)?;

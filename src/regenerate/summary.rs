@@ -50,6 +50,8 @@ pub struct Summary {
     pub up_to_date: u64,
     pub failed: u64,
     pub planned: u64,
+    /// Episodes that were recorded and had no videos yet.
+    pub added: u64,
     /// Files that are as asked for now, of those that were asked for: 1 is all.
     pub success_rate: f64,
     /// Of what was encoded.
@@ -117,6 +119,7 @@ impl Summary {
             up_to_date: 0,
             failed: 0,
             planned: 0,
+            added: 0,
             success_rate: 1.0,
             frames: 0,
             seconds: 0.0,

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::bench::plan::Mode;
 use crate::config::Override;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -25,12 +26,14 @@ pub struct Cli {
 }
 
 /// What to do instead of recording.
-#[derive(Debug, PartialEq, Eq, Subcommand)]
+#[derive(Debug, PartialEq, Subcommand)]
 pub enum Command {
     /// Check everything that can be known without recording: configuration, data set, disk, cameras, arm
     Check,
     /// List the encoders that this machine has, and try each
     Encoders(Encoders),
+    /// Record from synthetic cameras, or from those of --config, and say how long each stage takes
+    Bench(Bench),
     /// Print the JSON schema of lab.toml, or its keys as a table
     Schema {
         /// A table in Markdown: docs/config.md
@@ -53,6 +56,29 @@ pub struct Encoders {
     /// Try one encoder in this very process and print its figures: what the recorder has a child process do
     #[arg(long, hide = true, exclusive = true, value_name = "JSON")]
     pub trial_in_process: Option<String>,
+}
+
+/// Options of `recorder bench`. With --config an arm is simulated: none is moved.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+pub struct Bench {
+    /// The set-up; left out: conservative, or that of --config
+    #[arg(long)]
+    pub mode: Option<Mode>,
+    /// Length of an episode [default: 20]
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<f64>,
+    /// Number of episodes [default: 3]
+    #[arg(long, value_name = "N")]
+    pub episodes: Option<u32>,
+    /// Compare the ways to encode: while recording, after an episode, in the background
+    #[arg(long)]
+    pub modes: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Keep the data sets, in this new folder
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\

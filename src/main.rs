@@ -3,6 +3,8 @@
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use recorder::actors::recorder::RunError;
+use recorder::bench::measure::BenchError;
+use recorder::bench::{self, plan};
 use recorder::child;
 use recorder::cli::{self, Cli, Command, split_overrides};
 use recorder::codec::backend::Device;
@@ -19,7 +21,7 @@ use recorder::episode::Key;
 use recorder::status::{self, SharedStatus, Status};
 use recorder::{check, codec, metrics, run};
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Some(Command::Schema { markdown: true }) => print(&reference::markdown()),
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
         Some(Command::Encoders(options)) => encoders(options),
+        Some(Command::Bench(options)) => bench(&cli, options, &overrides),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
@@ -121,12 +124,95 @@ fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Co
     config::load(path, overrides).map_err(|error: ConfigError| anyhow::anyhow!("{error}"))
 }
 
-fn record(config: Config) -> anyhow::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// What is to be measured, and on what.
+fn bench_job(cli: &Cli, options: &cli::Bench, overrides: &[config::Override]) -> anyhow::Result<bench::Job> {
+    let (name, text, seconds) = match (options.mode, &cli.config) {
+        (Some(_), Some(_)) => {
+            anyhow::bail!("expected --mode or --config, found both; --seconds and --episodes go with either")
+        }
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            (path.display().to_string(), text, plan::SECONDS)
+        }
+        (mode, None) => {
+            let (name, set_up) = match mode.unwrap_or(plan::Mode::Conservative) {
+                plan::Mode::Conservative => ("conservative", plan::CONSERVATIVE),
+                plan::Mode::Aggressive => ("aggressive", plan::AGGRESSIVE),
+                plan::Mode::Interactive => ("interactive", interview()?),
+            };
+            (name.into(), set_up.toml(), set_up.seconds)
+        }
+    };
+    let overrides = [&plan::overrides(options.seconds, options.episodes, seconds)[..], overrides].concat();
+    let mut config = config::parse(&name, &text, &overrides)?;
+    plan::prepare(&mut config).map_err(|problem| anyhow::anyhow!("{name}: {problem}"))?;
+    let prober = gpu::prober();
+    let found = if plan::wants_gpu(&config) { prober() } else { GpuReport::default() };
+    let devices = plan::devices(&config, &found);
+    if devices.devices.is_empty() {
+        let why = |reason: &Option<String>| reason.clone().unwrap_or_default();
+        anyhow::bail!(
+            "{name}: expected an encoder, found none: the CPU: {}; the GPU: {}; `recorder encoders` shows what is here",
+            why(&devices.no_cpu),
+            why(&devices.no_gpu)
+        );
+    }
+    Ok(bench::Job { name, config, every_encoding: options.modes, devices, found, prober })
+}
+
+fn interview() -> anyhow::Result<plan::SetUp> {
+    let (input, mut output) = (std::io::stdin(), std::io::stderr());
+    if !input.is_terminal() || !output.is_terminal() {
+        anyhow::bail!(
+            "--mode interactive: expected a terminal to ask on, found none; use --mode conservative or aggressive, or --config"
+        );
+    }
+    plan::ask(&mut input.lock(), &mut output).context("--mode interactive")
+}
+
+fn bench(cli: &Cli, options: &cli::Bench, overrides: &[config::Override]) -> anyhow::Result<u8> {
+    let job = bench_job(cli, options, overrides)?;
+    let folder = match &options.keep {
+        Some(path) => {
+            bench::Folder::kept(path).with_context(|| format!("--keep {}: expected a new folder", path.display()))?
+        }
+        None => bench::Folder::temporary(&job.config).context("no folder for the data sets can be made")?,
+    };
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        if let Some(handle) = metrics::install() {
+            tokio::spawn(http::upkeep(handle));
+        }
+        let mut interrupts = interrupts()?;
+        tokio::select! {
+            report = bench::run(&job, folder.path()) => {
+                let report = report.map_err(|error| match error {
+                    BenchError::NoSpace(error) => anyhow::Error::from(error),
+                    BenchError::Dataset(error) => error.into(),
+                    BenchError::Codec(error) => error.into(),
+                    BenchError::Run(error) => error.into(),
+                })?;
+                let json = || format!("{:#}\n", serde_json::json!(report));
+                print(&if options.json { json() } else { bench::render::text(&report) })?;
+                Ok(u8::from(!report.ok))
+            }
+            Some(Interrupt(code)) = interrupts.recv() => Ok(code),
+        }
+    });
+    runtime.shutdown_background();
+    result
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .enable_all()
         .build()
-        .context("the runtime cannot be started")?;
+        .context("the runtime cannot be started")
+}
+
+fn record(config: Config) -> anyhow::Result<u8> {
+    let runtime = runtime()?;
     let result = runtime.block_on(record_until_ended(config));
     // Whatever still runs was told to stop at once.
     runtime.shutdown_background();

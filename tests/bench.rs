@@ -71,7 +71,7 @@ fn cpu_and_gpu_are_compared_and_every_way_to_encode() {
     let lab = Lab::new();
     let camera = "[robot.cameras.wrist]\ntype = \"synthetic\"\nwidth = 160\nheight = 120\nrealtime = false\n";
     let text = std::fs::read_to_string(lab.path("lab.toml")).unwrap() + camera;
-    lab.write("lab.toml", &text.replace("width = 128\nheight = 96", "width = 320\nheight = 240"));
+    lab.write("lab.toml", &text.replace("width = 128\nheight = 96", "width = 320\nheight = 240\nrealtime = false"));
     let environment = [("LD_LIBRARY_PATH", &*fake_driver::folder())];
     let arguments =
         ["--config", "lab.toml", "--seconds=0.5", "--episodes=2", "--modes", "--json", "--keep", "kept/sets"];

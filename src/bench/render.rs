@@ -1,6 +1,7 @@
 //! The report as people read it.
 
 use super::BUSY;
+use super::plan::Encoding;
 use super::report::{Episode, Part, Report, Run, SetUp, SpreadMs, Times};
 use crate::codec::backend::Device;
 use crate::encoders::fake;
@@ -15,13 +16,25 @@ pub fn text(report: &Report) -> String {
     for run in &report.runs {
         remarks(&mut text, run, several);
     }
-    if let Some(comparison) = &report.comparison {
+    for device in [Device::Cpu, Device::Gpu] {
+        text.extend(idle_and_saturated(&report.runs, device));
+    }
+    let busiest = report.runs.iter().filter_map(|run| run.other_programs_cores).fold(0.0, f64::max);
+    if busiest > BUSY {
         let _ = writeln!(
             text,
-            "GPU against CPU{}: a frame is encoded in 1/{:.1} of the time, with {:.2} cores less",
+            "other programs used up to {busiest:.2} cores meanwhile: these are not the figures of an idle machine"
+        );
+    }
+    if let Some(comparison) = &report.comparison {
+        let saved = comparison.cores_saved;
+        let _ = writeln!(
+            text,
+            "GPU against CPU{}: a frame is encoded {:.1} times as fast, with {:.2} cores {}",
             fake(report.fake_driver),
             comparison.encode_speedup,
-            comparison.cores_saved
+            saved.abs(),
+            if saved < 0.0 { "more" } else { "less" }
         );
     }
     for (device, others, reason) in [("GPU", "CPU", &report.no_gpu), ("CPU", "GPU", &report.no_cpu)] {
@@ -46,7 +59,7 @@ fn set_up(set_up: &SetUp) -> String {
     let SetUp { name, episodes, episode_s, codec, quality, gop, workers, queue, cores, .. } = set_up;
     let arm = if set_up.arm { ", a simulated arm" } else { "" };
     format!(
-        "{name}: {episodes} x {episode_s} s, {}{arm}\n{codec}, quality {quality}, GOP {gop}; {workers} on the CPU to encode, queue {queue}; {cores} cores\n\n",
+        "{name}: {episodes} x {episode_s} s, {}{arm}\n{codec}, quality {quality}, GOP {gop}; encoding threads on the CPU: {workers} of {cores} cores; queue: {queue}\n\n",
         cameras.join(", ")
     )
 }
@@ -84,7 +97,7 @@ fn modes(runs: &[Run]) -> String {
     let header = [
         "VIDEOS ARE ENCODED",
         "BY",
-        "SAVED AFTER p50 / p99 / max",
+        "SAVED AFTER p50 / max",
         "NEXT EPISODE HELD UP max",
         "TICK JITTER p50 / p99 / max",
         "ENCODERS BUSY",
@@ -95,7 +108,7 @@ fn modes(runs: &[Run]) -> String {
         vec![
             run.encoding.name().into(),
             column(run),
-            spread(&run.save_ms),
+            format!("{:.0} / {:.0} ms", run.save_ms.p50, run.save_ms.max),
             format!("{:.0} ms", run.held_up_ms.max),
             jitter(run),
             encoders_busy(run),
@@ -107,12 +120,11 @@ fn modes(runs: &[Run]) -> String {
 
 /// While an episode was recorded: work put off until after it is none then, and that of idle pictures was not timed.
 fn encoders_busy(run: &Run) -> String {
-    use super::plan::Encoding::{Deferred, DeferredAsync, Saturated, Streaming};
     match run.encoding {
-        Streaming => format!("{:.0} %", run.busy.encoders * 1e2),
-        Saturated => "all the time".into(),
-        Deferred => "not while recording".into(),
-        DeferredAsync => format!("{:.0} %, also after", run.busy.encoders * 1e2),
+        Encoding::Streaming => format!("{:.0} %", run.busy.encoders * 1e2),
+        Encoding::Saturated => "all the time".into(),
+        Encoding::Deferred => "not while recording".into(),
+        Encoding::DeferredAsync => format!("{:.0} %, also after", run.busy.encoders * 1e2),
     }
 }
 
@@ -173,9 +185,17 @@ fn remarks(text: &mut String, run: &Run, several: bool) {
             run.frames.encoder_switches
         ));
     }
-    if let Some(others) = run.other_programs_cores.filter(|cores| *cores > BUSY) {
-        remark(format!("other programs used {others:.2} cores: these are not the figures of an idle machine"));
-    }
+}
+
+/// Whether the control loop feels the encoders.
+fn idle_and_saturated(runs: &[Run], device: Device) -> Option<String> {
+    let jitter = |encoding| {
+        let run = runs.iter().find(|run| run.device == device && run.encoding == encoding)?;
+        Some((run, format!("{:.0} / {:.0} us", run.tick_jitter_us.p50, run.tick_jitter_us.p99)))
+    };
+    let ((run, idle), (_, saturated)) = (jitter(Encoding::Deferred)?, jitter(Encoding::Saturated)?);
+    let by = column(run);
+    Some(format!("{by}: tick jitter p50 / p99 with encoders idle {idle}, saturated {saturated}\n"))
 }
 
 /// Columns next to each other; the last one is as wide as it is.

@@ -3,8 +3,9 @@
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use recorder::actors::recorder::RunError;
+use recorder::bench;
+use recorder::bench::job::{Arguments, Job};
 use recorder::bench::measure::BenchError;
-use recorder::bench::{self, plan};
 use recorder::child;
 use recorder::cli::{self, Cli, Command, split_overrides};
 use recorder::codec::backend::Device;
@@ -16,15 +17,19 @@ use recorder::console::screen::{self, Live, LogWriter};
 use recorder::console::{http, view};
 use recorder::dataset::DatasetError;
 use recorder::disk_space::NoSpace;
-use recorder::encoders::{Listing, trial};
+use recorder::encoders::self_test::SelfTest;
+use recorder::encoders::self_test::scratch::Scratch;
+use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
+use recorder::regenerate::{self, RegenerateError};
 use recorder::status::{self, SharedStatus, Status};
 use recorder::{check, codec, metrics, run};
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         Some(Command::Encoders(options)) => encoders(options),
         Some(Command::Bench(options)) => bench(&cli, options, &overrides),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
+        Some(Command::Regenerate(arguments)) => regenerate(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
             print(&findings.text)?;
@@ -71,7 +77,9 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<DatasetError>() || error.is::<NoSpace>() {
+    if let Some(error) = error.downcast_ref::<RegenerateError>() {
+        error.exit_code()
+    } else if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4
     } else if matches!(error.downcast_ref(), Some(RunError::Device(_))) {
         3
@@ -112,11 +120,31 @@ fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {
     if options.probe_in_process {
         return print(&gpu::probe_for_parent());
     }
-    if let Some(question) = &options.trial_in_process {
-        return print(&trial::run_for_parent(question).context("--trial-in-process")?);
+    if let Some(question) = &options.part_in_process {
+        return print(&part::run_for_parent(question).context("--part-in-process")?);
+    }
+    if options.self_test {
+        return self_test(options);
     }
     let listing = Listing::measure(Path::new(child::THIS_PROGRAM), &gpu::prober()());
     print(&if options.json { format!("{:#}\n", serde_json::json!(listing)) } else { listing.table() })
+}
+
+fn self_test(options: &cli::Encoders) -> anyhow::Result<u8> {
+    let scratch = Scratch::new(options.report.as_deref())?;
+    tracing::info!("recordings of the self-test come and go in {}", scratch.path().display());
+    let test = SelfTest {
+        program: child::THIS_PROGRAM.into(),
+        seconds: options.seconds,
+        folder: scratch.path().to_path_buf(),
+    };
+    let report = test.run(&gpu::prober()(), &|next| tracing::info!("{next}"));
+    let json = format!("{:#}\n", serde_json::json!(report));
+    if let Some(path) = &options.report {
+        scratch.publish(&json, path)?;
+    }
+    print(if options.json { &json } else { &report.markdown })?;
+    Ok(u8::from(!report.failures.is_empty()))
 }
 
 fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Config> {
@@ -124,54 +152,32 @@ fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Co
     config::load(path, overrides).map_err(|error: ConfigError| anyhow::anyhow!("{error}"))
 }
 
-/// What is to be measured, and on what.
-fn bench_job(cli: &Cli, options: &cli::Bench, overrides: &[config::Override]) -> anyhow::Result<bench::Job> {
-    let (name, text, seconds) = match (options.mode, &cli.config) {
-        (Some(_), Some(_)) => {
-            anyhow::bail!("expected --mode or --config, found both; --seconds and --episodes go with either")
-        }
-        (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-            (path.display().to_string(), text, plan::SECONDS)
-        }
-        (mode, None) => {
-            let (name, set_up) = match mode.unwrap_or(plan::Mode::Conservative) {
-                plan::Mode::Conservative => ("conservative", plan::CONSERVATIVE),
-                plan::Mode::Aggressive => ("aggressive", plan::AGGRESSIVE),
-                plan::Mode::Interactive => ("interactive", interview()?),
-            };
-            (name.into(), set_up.toml(), set_up.seconds)
-        }
+fn regenerate(arguments: &regenerate::Arguments) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let stopped = {
+        let _inside = runtime.enter();
+        let (mut interrupts, cancelled) = (interrupts()?, cancelled.clone());
+        runtime.spawn(async move {
+            let interrupt = interrupts.recv().await;
+            cancelled.store(true, Ordering::Relaxed);
+            interrupt
+        })
     };
-    let overrides = [&plan::overrides(options.seconds, options.episodes, seconds)[..], overrides].concat();
-    let mut config = config::parse(&name, &text, &overrides)?;
-    plan::prepare(&mut config).map_err(|problem| anyhow::anyhow!("{name}: {problem}"))?;
-    let prober = gpu::prober();
-    let found = if plan::wants_gpu(&config) { prober() } else { GpuReport::default() };
-    let devices = plan::devices(&config, &found);
-    if devices.devices.is_empty() {
-        let why = |reason: &Option<String>| reason.clone().unwrap_or_default();
-        anyhow::bail!(
-            "{name}: expected an encoder, found none: the CPU: {}; the GPU: {}; `recorder encoders` shows what is here",
-            why(&devices.no_cpu),
-            why(&devices.no_gpu)
-        );
+    let summary = regenerate::run(arguments, &gpu::prober(), &regenerate::Progress::stderr(), &cancelled)?;
+    print(&if arguments.json { format!("{}\n", serde_json::to_string_pretty(&summary)?) } else { summary.text() })?;
+    match stopped.is_finished().then(|| runtime.block_on(stopped)) {
+        Some(Ok(Some(Interrupt(code)))) => Ok(code),
+        _ => Ok(u8::from(summary.failed > 0)),
     }
-    Ok(bench::Job { name, config, every_encoding: options.modes, devices, found, prober })
 }
 
-fn interview() -> anyhow::Result<plan::SetUp> {
-    let (input, mut output) = (std::io::stdin(), std::io::stderr());
-    if !input.is_terminal() || !output.is_terminal() {
-        anyhow::bail!(
-            "--mode interactive: expected a terminal to ask on, found none; use --mode conservative or aggressive, or --config"
-        );
-    }
-    plan::ask(&mut input.lock(), &mut output).context("--mode interactive")
-}
-
-fn bench(cli: &Cli, options: &cli::Bench, overrides: &[config::Override]) -> anyhow::Result<u8> {
-    let job = bench_job(cli, options, overrides)?;
+fn bench(cli: &Cli, options: &Arguments, overrides: &[config::Override]) -> anyhow::Result<u8> {
+    let job = Job::new(options, cli.config.as_deref(), overrides)?;
     let folder = match &options.keep {
         Some(path) => {
             bench::Folder::kept(path).with_context(|| format!("--keep {}: expected a new folder", path.display()))?
@@ -239,6 +245,9 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     let dataset = run::open_dataset(&config)?;
     for line in dataset.recovery().describe() {
         tracing::warn!("{line}");
+    }
+    for line in dataset.other_codecs() {
+        tracing::warn!("{line}; `recorder regenerate` makes them alike");
     }
     let parts = run::Parts {
         clock: run::clock(&config),
@@ -333,10 +342,16 @@ fn show(live: Option<&Live>, status: &SharedStatus) {
 }
 
 fn summary(status: &Status, config: &Config) -> String {
-    let Status { root, saved, discarded, failed, dataset_episodes, dropped, .. } = status;
+    let Status { root, saved, discarded, failed, dataset_episodes, dropped, waiting, .. } = status;
     let episodes = if *saved == 1 { "episode" } else { "episodes" };
     let counts = format!("{saved} {episodes} saved, {discarded} discarded, {failed} failed");
     let mut text = format!("{root}: {counts}; {dataset_episodes} in the data set; {dropped} frames dropped\n");
+    if *waiting > 0 {
+        let _ = writeln!(
+            text,
+            "{waiting} more wait on disk to be encoded: the next run does it, or `recorder regenerate {root}`"
+        );
+    }
     if *dataset_episodes > 0 {
         let _ = writeln!(text, "load it: LeRobotDataset(\"{}\", root=\"{root}\")", config.dataset.repo_id);
     }

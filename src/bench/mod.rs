@@ -3,6 +3,8 @@
 //! A run is a run of the recorder ([`crate::run::start`]) in real time, into a data set of its own; what is measured is
 //! what the recorder counts of itself, and the time that its encoders take for each frame.
 
+pub mod bottleneck;
+pub mod job;
 pub mod machine;
 pub mod measure;
 pub mod plan;
@@ -10,12 +12,12 @@ pub mod render;
 pub mod report;
 
 use crate::codec::backend::{self, Device};
-use crate::codec::gpu::{GpuReport, Prober};
 use crate::config::Config;
 use crate::config::schema::CameraKind;
 use crate::run::{self, Gpu};
+use job::Job;
 use measure::BenchError;
-use plan::{Devices, Encoding};
+use plan::Encoding;
 use report::{CameraSetUp, Report, Run, SetUp, Setting};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,20 +25,6 @@ use std::{fs, io};
 
 /// Cores that other programs may use before that is said.
 pub const BUSY: f64 = 0.05;
-
-/// What is to be done.
-pub struct Job {
-    /// What the figures are told under.
-    pub name: String,
-    /// Made by [`plan::prepare`]; where its data set is does not matter.
-    pub config: Config,
-    /// Every way to encode, not only that of the configuration.
-    pub every_encoding: bool,
-    pub devices: Devices,
-    /// What the GPU was found to be.
-    pub found: GpuReport,
-    pub prober: Prober,
-}
 
 /// Measures one run after the other, with data sets below `folder`.
 pub async fn run(job: &Job, folder: &Path) -> Result<Report, BenchError> {

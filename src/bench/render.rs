@@ -1,8 +1,9 @@
 //! The report as people read it.
 
 use super::BUSY;
+use super::bottleneck::Part;
 use super::plan::Encoding;
-use super::report::{Episode, Part, Report, Run, SetUp, SpreadMs, Times};
+use super::report::{Episode, Report, Run, SetUp, SpreadMs, Times};
 use crate::codec::backend::Device;
 use crate::encoders::fake;
 use std::fmt::Write as _;

@@ -1,5 +1,6 @@
 //! What was measured, as figures: pure. The texts of the fields are the documentation of `recorder bench --json`.
 
+use super::bottleneck::{Bottleneck, Busy, RULE, Work, bottleneck};
 use super::measure::{Outcome, Step};
 use super::plan::Encoding;
 use crate::clock::tick_ns;
@@ -177,45 +178,6 @@ pub struct Frames {
     pub encoder_switches: u64,
 }
 
-/// Which share of what it can do a part did, for the time that was recorded; above 1 it was behind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Busy {
-    /// The threads of the cameras; nothing of real ones, which wait for the device.
-    pub capture: Option<f64>,
-    /// The encoding threads, which decode too; the idle pictures of `saturated` do not count.
-    pub encoders: f64,
-    /// The writer's thread.
-    pub writer: Option<f64>,
-    /// The machine's cores, by this process, while it recorded and saved.
-    pub cpu: f64,
-}
-
-/// What would run out first if there were more frames.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Bottleneck {
-    pub part: Part,
-    /// The costliest stage of that part: `capture`, `decode`, `encode` or `write`.
-    pub stage: String,
-    /// Share of what the part can do.
-    pub busy: f64,
-    /// So many times the frames would keep it busy all the time; nothing if it had nothing to do.
-    pub headroom: Option<f64>,
-}
-
-/// A part of the machine that does work for frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    Capture,
-    Encoders,
-    Writer,
-    Cpu,
-}
-
-/// See [`Report::rule`].
-pub const RULE: &str = "the part that is busiest (the cameras' threads, the encoding threads, the writer's thread: their \
-time at work for each second recorded, by threads; the CPU: cores in use, by cores there), and its costliest stage";
-
 /// The GPU against the CPU.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
@@ -326,46 +288,6 @@ fn held_up(summaries: &[&EpisodeSummary]) -> Vec<u64> {
         pair[1].start_mono_ns.saturating_sub(free + 1)
     };
     summaries.windows(2).map(waited).collect()
-}
-
-/// Seconds of work for all frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Work {
-    capture: Option<f64>,
-    decode: f64,
-    encode: f64,
-    write: Option<f64>,
-}
-
-/// See [`RULE`].
-fn bottleneck(busy: &Busy, work: &Work, device: Device) -> Bottleneck {
-    let parts = [
-        (Part::Encoders, Some(busy.encoders)),
-        (Part::Capture, busy.capture),
-        (Part::Writer, busy.writer),
-        (Part::Cpu, Some(busy.cpu)),
-    ];
-    let stages = [
-        ("encode", Some(work.encode)),
-        ("decode", Some(work.decode)),
-        ("capture", work.capture),
-        ("write", work.write),
-    ];
-    // Of equals the first.
-    fn most<T: Copy>(of: impl Iterator<Item = (T, Option<f64>)>, otherwise: T) -> (T, f64) {
-        let found = of.filter_map(|(what, value)| Some((what, value?)));
-        found.fold((otherwise, 0.0), |most, next| if next.1 > most.1 { next } else { most })
-    }
-    let (part, busy) = most(parts.into_iter(), Part::Encoders);
-    let belongs = |stage: &str| match part {
-        Part::Encoders => stage == "encode" || stage == "decode",
-        Part::Capture => stage == "capture",
-        Part::Writer => stage == "write",
-        // While the GPU encodes, the CPU waits for it.
-        Part::Cpu => device == Device::Cpu || stage != "encode",
-    };
-    let (stage, _) = most(stages.into_iter().filter(|(stage, _)| belongs(stage)), "decode");
-    Bottleneck { part, stage: stage.into(), busy, headroom: (busy > 0.0).then(|| 1.0 / busy) }
 }
 
 impl Frames {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bench::bottleneck::Part;
 use crate::bench::render;
 use crate::dataset::{CameraCounters, CameraSummary};
 use serde_json::Value;
@@ -77,35 +78,6 @@ fn figures_are_what_was_measured() {
     assert!(close(run.busy.writer, 0.003) && close(Some(run.busy.cpu), 0.125), "{:?}", run.busy);
     assert_eq!((run.bottleneck.part, run.bottleneck.stage.as_str()), (Part::Encoders, "encode"));
     assert!(close(run.bottleneck.headroom, 1.0 / 0.21));
-}
-
-#[test]
-fn the_bottleneck_is_the_costliest_stage_of_the_busiest_part() {
-    let base = Busy { capture: Some(0.1), encoders: 0.2, writer: Some(0.1), cpu: 0.1 };
-    let cheap = Work { capture: Some(1.0), decode: 2.0, encode: 3.0, write: Some(0.1) };
-    let decoding = Work { decode: 4.0, ..cheap };
-    let drawing = Work { capture: Some(9.0), ..cheap };
-    use Device::{Cpu, Gpu};
-    for (busy, work, device, part, stage) in [
-        (base, cheap, Cpu, Part::Encoders, "encode"),
-        (base, decoding, Cpu, Part::Encoders, "decode"),
-        (base, drawing, Gpu, Part::Encoders, "encode"),
-        (Busy { capture: Some(0.3), ..base }, cheap, Cpu, Part::Capture, "capture"),
-        // Real cameras only wait.
-        (Busy { capture: None, ..base }, Work { capture: None, ..cheap }, Cpu, Part::Encoders, "encode"),
-        (Busy { writer: Some(0.3), ..base }, cheap, Cpu, Part::Writer, "write"),
-        (Busy { cpu: 0.9, ..base }, cheap, Cpu, Part::Cpu, "encode"),
-        (Busy { cpu: 0.9, ..base }, cheap, Gpu, Part::Cpu, "decode"),
-        (Busy { cpu: 0.9, ..base }, drawing, Cpu, Part::Cpu, "capture"),
-        // Of equals: what does the work.
-        (Busy { cpu: 0.2, ..base }, cheap, Cpu, Part::Encoders, "encode"),
-    ] {
-        let found = bottleneck(&busy, &work, device);
-        assert_eq!((found.part, found.stage.as_str()), (part, stage), "{busy:?} {work:?} {device:?}");
-        assert!((found.headroom.unwrap() * found.busy - 1.0).abs() < 1e-9);
-    }
-    let nothing = bottleneck(&Busy::default(), &Work::default(), Cpu);
-    assert_eq!((nothing.busy, nothing.headroom), (0.0, None));
 }
 
 fn set_up() -> SetUp {

@@ -228,7 +228,7 @@ fn a_gpu_that_cannot_be_used_is_told_once_and_the_cpu_records() {
         (&both, "cuinit=100", "no NVIDIA GPU is in this machine"),
         (&both, "cuinit=803", "restart the machine"),
         (&both, "cuinit=999", "bad state"),
-        (&both, "api=11.0", "newer"),
+        (&both, "api=11.0", "speaks NVENC 11.0, this program needs 12.1"),
         (&both, "open=2", "no encoder"),
         (&both, "init=8", "does not take a setting"),
         (&both, "fail=0:20", "GENERIC"),
@@ -395,7 +395,7 @@ fn hevc_that_waits_survives_a_kill() {
 #[test]
 fn hevc_stops_the_run_where_that_is_asked_for() {
     let faulty = Faulty::new("fail=8:5,codecs=hevc");
-    let ended = faulty.record(&short(&[HEVC, "--dataset.encoder.on_gpu_failure=stop"]));
+    let ended = faulty.record(&short(&[HEVC, "--dataset.encoder.on_gpu_failure=stop", "--dataset.num_episodes=1"]));
     assert_eq!(ended.code, Some(1), "{}", ended.text);
     for words in ["on_gpu_failure = \"stop\"", "answered 5, DEVICE_NOT_EXIST", "0 episodes saved, 0 discarded, 1 failed"] {
         assert!(ended.text.contains(words), "{words}: {}", ended.text);

@@ -2,7 +2,10 @@
 //! other arguments, and reads one line of JSON.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, set_parent_process_death_signal,
+    waitid,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::Read;
@@ -89,7 +92,9 @@ fn failure(status: ExitStatus, complaint: &str) -> NoAnswer {
 
 /// Waits for the end of a child, and leaves it to be reaped.
 fn ended_within(child: &Child, timeout: Duration) -> bool {
-    let Ok(handle) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else { return false };
+    let Ok(handle) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else {
+        return ended_when_asked(child, timeout);
+    };
     let deadline = Instant::now() + timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -97,6 +102,18 @@ fn ended_within(child: &Child, timeout: Duration) -> bool {
         match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&left)) {
             Err(rustix::io::Errno::INTR) => {}
             ready => return ready.is_ok_and(|count| count > 0),
+        }
+    }
+}
+
+/// As [`ended_within`], for kernels before 5.3, and containers that refuse handles of processes.
+fn ended_when_asked(child: &Child, timeout: Duration) -> bool {
+    let deadline = Instant::now() + timeout;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    loop {
+        match waitid(WaitId::Pid(Pid::from_child(child)), options) {
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            ended => return matches!(ended, Ok(Some(_))),
         }
     }
 }
@@ -112,4 +129,20 @@ fn read_all(pipe: impl Read + Send + 'static) -> JoinHandle<String> {
 
 fn last_line(text: &str) -> &str {
     text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_waiting_see_the_end_and_leave_it_to_be_reaped() {
+        for wait in [ended_within, ended_when_asked] {
+            let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+            assert!(!wait(&child, Duration::from_millis(50)));
+            child.kill().unwrap();
+            assert!(wait(&child, Duration::from_secs(60)));
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder regenerate ROOT [OPTIONS]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -29,6 +29,7 @@ pub struct Cli {
 pub enum Command {
     /// Check everything that can be known without recording: configuration, data set, disk, cameras, arm
     Check,
+    Regenerate(crate::regenerate::Arguments),
     /// List the encoders that this machine has, and try each
     Encoders(Encoders),
     /// Print the JSON schema of lab.toml, or its keys as a table
@@ -38,7 +39,9 @@ pub enum Command {
         markdown: bool,
     },
     /// Print completions for a shell
-    Completions { shell: Shell },
+    Completions {
+        shell: Shell,
+    },
 }
 
 /// Options of `recorder encoders`.
@@ -47,12 +50,22 @@ pub struct Encoders {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// Measure everything, for half an hour: every codec and preset, sessions at once, sessions that die, long recordings;
+    /// exit code 1 if anything failed
+    #[arg(long)]
+    pub self_test: bool,
+    /// Where the self-test writes all its figures, as JSON
+    #[arg(long, value_name = "FILE", requires = "self_test")]
+    pub report: Option<PathBuf>,
+    /// Length of the self-test's recordings
+    #[arg(long, value_name = "N", requires = "self_test", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: u32,
     /// Ask the NVIDIA driver in this very process and print what it says: what the recorder has a child process do
     #[arg(long, hide = true, exclusive = true)]
     pub probe_in_process: bool,
-    /// Try one encoder in this very process and print its figures: what the recorder has a child process do
+    /// Measure one thing in this very process and print its figures: what the recorder has a child process do
     #[arg(long, hide = true, exclusive = true, value_name = "JSON")]
-    pub trial_in_process: Option<String>,
+    pub part_in_process: Option<String>,
 }
 
 const AFTER_HELP: &str = "\

@@ -25,6 +25,7 @@ pub mod frame;
 pub mod gpu_health;
 pub mod lerobot_home;
 pub mod metrics;
+pub mod regenerate;
 pub mod restart;
 pub mod run;
 pub mod spill;

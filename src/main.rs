@@ -14,8 +14,11 @@ use recorder::console::screen::{self, Live, LogWriter};
 use recorder::console::{http, view};
 use recorder::dataset::DatasetError;
 use recorder::disk_space::NoSpace;
-use recorder::encoders::{Listing, trial};
+use recorder::encoders::self_test::SelfTest;
+use recorder::encoders::self_test::scratch::Scratch;
+use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
+use recorder::regenerate::{self, RegenerateError};
 use recorder::status::{self, SharedStatus, Status};
 use recorder::{check, codec, metrics, run};
 use std::fmt::Write as _;
@@ -23,6 +26,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
         Some(Command::Encoders(options)) => encoders(options),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
+        Some(Command::Regenerate(arguments)) => regenerate(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
             print(&findings.text)?;
@@ -68,7 +73,9 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<DatasetError>() || error.is::<NoSpace>() {
+    if let Some(error) = error.downcast_ref::<RegenerateError>() {
+        error.exit_code()
+    } else if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4
     } else if matches!(error.downcast_ref(), Some(RunError::Device(_))) {
         3
@@ -109,16 +116,60 @@ fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {
     if options.probe_in_process {
         return print(&gpu::probe_for_parent());
     }
-    if let Some(question) = &options.trial_in_process {
-        return print(&trial::run_for_parent(question).context("--trial-in-process")?);
+    if let Some(question) = &options.part_in_process {
+        return print(&part::run_for_parent(question).context("--part-in-process")?);
+    }
+    if options.self_test {
+        return self_test(options);
     }
     let listing = Listing::measure(Path::new(child::THIS_PROGRAM), &gpu::prober()());
     print(&if options.json { format!("{:#}\n", serde_json::json!(listing)) } else { listing.table() })
 }
 
+fn self_test(options: &cli::Encoders) -> anyhow::Result<u8> {
+    let scratch = Scratch::new(options.report.as_deref())?;
+    tracing::info!("recordings of the self-test come and go in {}", scratch.path().display());
+    let test = SelfTest {
+        program: child::THIS_PROGRAM.into(),
+        seconds: options.seconds,
+        folder: scratch.path().to_path_buf(),
+    };
+    let report = test.run(&gpu::prober()(), &|next| tracing::info!("{next}"));
+    let json = format!("{:#}\n", serde_json::json!(report));
+    if let Some(path) = &options.report {
+        scratch.publish(&json, path)?;
+    }
+    print(if options.json { &json } else { &report.markdown })?;
+    Ok(u8::from(!report.failures.is_empty()))
+}
+
 fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Config> {
     let path = cli.config.as_ref().context("expected --config FILE, found none; `recorder --help` shows how")?;
     config::load(path, overrides).map_err(|error: ConfigError| anyhow::anyhow!("{error}"))
+}
+
+fn regenerate(arguments: &regenerate::Arguments) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let stopped = {
+        let _inside = runtime.enter();
+        let (mut interrupts, cancelled) = (interrupts()?, cancelled.clone());
+        runtime.spawn(async move {
+            let interrupt = interrupts.recv().await;
+            cancelled.store(true, Ordering::Relaxed);
+            interrupt
+        })
+    };
+    let summary = regenerate::run(arguments, &gpu::prober(), &regenerate::Progress::stderr(), &cancelled)?;
+    print(&if arguments.json { format!("{}\n", serde_json::to_string_pretty(&summary)?) } else { summary.text() })?;
+    match stopped.is_finished().then(|| runtime.block_on(stopped)) {
+        Some(Ok(Some(Interrupt(code)))) => Ok(code),
+        _ => Ok(u8::from(summary.failed > 0)),
+    }
 }
 
 fn record(config: Config) -> anyhow::Result<u8> {
@@ -153,6 +204,9 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     let dataset = run::open_dataset(&config)?;
     for line in dataset.recovery().describe() {
         tracing::warn!("{line}");
+    }
+    for line in dataset.other_codecs() {
+        tracing::warn!("{line}; `recorder regenerate` makes them alike");
     }
     let parts = run::Parts {
         clock: run::clock(&config),
@@ -247,10 +301,16 @@ fn show(live: Option<&Live>, status: &SharedStatus) {
 }
 
 fn summary(status: &Status, config: &Config) -> String {
-    let Status { root, saved, discarded, failed, dataset_episodes, dropped, .. } = status;
+    let Status { root, saved, discarded, failed, dataset_episodes, dropped, waiting, .. } = status;
     let episodes = if *saved == 1 { "episode" } else { "episodes" };
     let counts = format!("{saved} {episodes} saved, {discarded} discarded, {failed} failed");
     let mut text = format!("{root}: {counts}; {dataset_episodes} in the data set; {dropped} frames dropped\n");
+    if *waiting > 0 {
+        let _ = writeln!(
+            text,
+            "{waiting} more wait on disk to be encoded: the next run does it, or `recorder regenerate {root}`"
+        );
+    }
     if *dataset_episodes > 0 {
         let _ = writeln!(text, "load it: LeRobotDataset(\"{}\", root=\"{root}\")", config.dataset.repo_id);
     }

@@ -219,6 +219,8 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
     let mut sources = Vec::new();
     let device = if gpu.as_ref().is_some_and(|gpu| gpu.works) { Device::Gpu } else { Device::Cpu };
     let backend = backend::name(d.encoder.codec, device);
+    // A run without episodes only finishes what waits: it opens no device.
+    let records = d.num_episodes > 0;
     for (index, (name, camera)) in config.robot.cameras.iter().enumerate() {
         let params = stream_params(config, camera.width, camera.height);
         let fragment = longest_fragment(&params);
@@ -228,6 +230,9 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
         ::metrics::gauge!(metrics::ENCODER_INFO, "camera" => name.clone(), "backend" => backend, "codec" => codec)
             .set(1.0);
         pool_cameras.push(PoolCamera { name: name.clone(), params });
+        if !records {
+            continue;
+        }
         sources.push((index, name.clone(), camera.clone(), total.sibling(credits)));
     }
     metrics::register_run();
@@ -273,7 +278,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
         (false, false) => Pace::Saved,
         (false, true) => Pace::Waiting((queue_size / config.robot.cameras.len().max(1)).max(1)),
     };
-    let has_arm = arm::robot_type(config.robot.kind).is_some();
+    let has_arm = records && arm::robot_type(config.robot.kind).is_some();
     if has_arm {
         metrics::register_arms();
     }

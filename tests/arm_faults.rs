@@ -1,6 +1,7 @@
 //! The driver against a bus that loses, delays and corrupts replies, and against arms that are not as expected.
 
 use recorder::arm::feetech::bus::Bus;
+use recorder::arm::feetech::packet::Packet;
 use recorder::arm::feetech::registers as reg;
 use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::arm::so101::{Follower, MOTORS};
@@ -34,9 +35,14 @@ fn connect(bus: &SimBus) -> Result<Follower, ArmError> {
     Follower::connect(&config(bus.path()), &clock())
 }
 
-fn within(ms: u64) -> Instant {
-    Instant::now() + Duration::from_millis(ms)
+fn within(time: Duration) -> Instant {
+    Instant::now() + time
 }
+
+/// Only what hangs takes so long.
+const AMPLE: Duration = Duration::from_secs(60);
+/// What a try waits for replies that are lost on purpose: longer than a busy machine keeps the simulated bus waiting.
+const ONE_TRY: Duration = Duration::from_millis(500);
 
 fn motors() -> Vec<Motor> {
     MOTORS.iter().map(|(name, id)| Motor { id: *id, name }).collect()
@@ -58,42 +64,44 @@ fn check(error: ArmError, kind: &str, words: &[&str]) {
 fn no_fault_makes_a_reply_the_answer_to_another_request() {
     let sim = follower_bus();
     let mut bus = Bus::open(sim.path(), motors(), false).unwrap();
+    bus.patience = Duration::from_millis(100);
+    let three_tries = 3 * bus.patience;
     let ids = [1, 2, 3, 4, 5, 6];
-    let (mut read, mut failed, mut faults) = (0, 0, BTreeMap::<&str, u32>::new());
-    for k in 0..200 {
+    let (mut failed, mut faults) = (0, BTreeMap::<&str, u32>::new());
+    for k in 0..48 {
         ids.iter().for_each(|id| sim.poke(*id, reg::GOAL_VELOCITY, k));
         let motor = Some(ids[k as usize % 6]);
         match k % 8 {
-            1 => sim.inject(Fault::Late(Duration::from_millis(12)), motor, 1),
+            1 => sim.inject(Fault::Late(1), motor, 1),
             3 => sim.inject(Fault::Lost, motor, 1),
-            4 => sim.inject(Fault::Late(Duration::from_millis(60)), motor, 1),
+            4 => sim.inject(Fault::Late(4), motor, 1),
             6 => sim.inject(Fault::BadChecksum, motor, 1),
             // Every try of this request is answered, but during the next one, whose own first reply is lost.
             0 | 7 => {
-                sim.inject(Fault::Late(Duration::from_millis(38)), motor, 3);
-                sim.inject(Fault::Lost, Some(ids[(k as usize) % 6]), 1);
+                sim.inject(Fault::Late(3), motor, 3);
+                sim.inject(Fault::Lost, motor, 1);
             }
             _ => {}
         }
-        let answer = if k % 2 == 0 {
-            bus.sync_read(&ids, reg::GOAL_VELOCITY, within(30))
-        } else {
-            ids.iter().map(|id| bus.read(*id, reg::GOAL_VELOCITY, within(30))).collect()
-        };
-        match answer {
-            Ok(values) => {
-                assert_eq!(values, [k; 6], "stale at {k}");
-                read += 1;
+        loop {
+            let answer = if k % 2 == 0 {
+                bus.sync_read(&ids, reg::GOAL_VELOCITY, within(three_tries))
+            } else {
+                ids.iter().map(|id| bus.read(*id, reg::GOAL_VELOCITY, within(three_tries))).collect()
+            };
+            for fault in bus.take_faults() {
+                *faults.entry(fault.kind()).or_default() += 1;
             }
-            Err(_) => failed += 1,
-        }
-        for fault in bus.take_faults() {
-            *faults.entry(fault.kind()).or_default() += 1;
+            if let Ok(values) = answer {
+                assert_eq!(values, [k; 6], "stale at {k}");
+                break;
+            }
+            failed += 1;
         }
     }
     // Three late replies in a row are more than the deadline has time for.
-    assert!(read >= 100, "{read} read, {failed} failed, {faults:?}");
-    assert!(faults["timeout"] > 25 && faults["checksum"] > 15, "{faults:?}");
+    assert!(failed >= 12, "{failed} failed, {faults:?}");
+    assert!(faults["timeout"] > 25 && faults["protocol"] > 0 && faults["checksum"] > 0, "{faults:?}");
 }
 
 /// One lost reply costs one try, not the deadline.
@@ -101,10 +109,11 @@ fn no_fault_makes_a_reply_the_answer_to_another_request() {
 fn a_lost_reply_is_asked_for_again() {
     let sim = follower_bus();
     let mut bus = Bus::open(sim.path(), motors(), false).unwrap();
+    bus.patience = ONE_TRY;
     sim.inject(Fault::Lost, Some(4), 1);
     let start = Instant::now();
-    bus.sync_read(&[1, 2, 3, 4, 5, 6], reg::PRESENT_POSITION, within(2000)).unwrap();
-    assert!(start.elapsed() < Duration::from_millis(1000), "{:?}", start.elapsed());
+    bus.sync_read(&[1, 2, 3, 4, 5, 6], reg::PRESENT_POSITION, within(AMPLE)).unwrap();
+    assert!(start.elapsed() < AMPLE / 2, "{:?}", start.elapsed());
     let faults = bus.take_faults();
     assert_eq!(faults[0].motor().unwrap().name, "wrist_flex");
 }
@@ -113,10 +122,12 @@ fn a_lost_reply_is_asked_for_again() {
 fn a_motor_that_never_answers_is_named_at_the_deadline() {
     let sim = follower_bus();
     let mut bus = Bus::open(sim.path(), motors(), false).unwrap();
+    bus.patience = ONE_TRY;
     sim.inject(Fault::Lost, Some(3), usize::MAX);
     let start = Instant::now();
-    let error = bus.sync_read(&[1, 2, 3, 4, 5, 6], reg::PRESENT_POSITION, within(25)).unwrap_err();
-    assert!((25..500).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    let error = bus.sync_read(&[1, 2, 3, 4, 5, 6], reg::PRESENT_POSITION, within(2 * ONE_TRY)).unwrap_err();
+    assert!((2 * ONE_TRY..AMPLE).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(bus.take_faults().len(), 1, "the first try");
     assert!(!error.is_fatal());
     check(error, "timeout", &["motor 3 (elbow_flex)", sim.path()]);
 }
@@ -127,9 +138,9 @@ fn a_write_that_does_not_stick_is_said() {
     let sim = follower_bus();
     let mut bus = Bus::open(sim.path(), motors(), false).unwrap();
     sim.inject(Fault::Lost, Some(1), 1);
-    bus.write(1, reg::ACCELERATION, 7, within(500)).unwrap();
+    bus.write(1, reg::ACCELERATION, 7, within(AMPLE)).unwrap();
     assert_eq!(sim.peek(1, reg::ACCELERATION), Some(7));
-    let error = bus.write(1, reg::PRESENT_VOLTAGE, 0, within(20)).unwrap_err();
+    let error = bus.write(1, reg::PRESENT_VOLTAGE, 0, within(AMPLE)).unwrap_err();
     check(error, "not_kept", &["motor 1 (shoulder_pan)", "Present_Voltage was set to 0 and reads 74"]);
 }
 
@@ -137,14 +148,15 @@ fn a_write_that_does_not_stick_is_said() {
 fn error_bits_are_named_and_the_position_is_still_used() {
     let sim = follower_bus();
     let mut follower = connect(&sim).unwrap();
-    sim.inject(Fault::ErrorBits(0x24), Some(6), 1);
-    assert_eq!(follower.observe(within(500)).unwrap().len(), 6);
-    let fault = follower.take_faults().pop().unwrap();
+    sim.inject(Fault::ErrorBits(0x24), Some(6), usize::MAX);
+    assert_eq!(follower.observe(within(AMPLE)).unwrap().len(), 6);
+    let fault = follower.take_faults().into_iter().find(|fault| fault.kind() == "servo_error").unwrap();
     assert_eq!(fault.motor().unwrap().name, "gripper");
     check(fault, "servo_error", &["motor 6 (gripper)", "overheat, overload"]);
     drop(follower);
 
-    sim.inject(Fault::ErrorBits(0x20), Some(3), 1);
+    let sim = follower_bus();
+    sim.inject(Fault::ErrorBits(0x20), Some(3), usize::MAX);
     check(connect(&sim).err().unwrap(), "servo_error", &["motor 3 (elbow_flex)", "overload"]);
 }
 
@@ -198,13 +210,13 @@ fn ports_and_configurations_that_cannot_be_used() {
 fn pulling_the_plug_is_noticed_at_once() {
     let sim = follower_bus();
     let mut follower = connect(&sim).unwrap();
-    follower.observe(within(500)).unwrap();
+    follower.observe(within(AMPLE)).unwrap();
     drop(sim);
     let start = Instant::now();
-    let error = follower.observe(within(500)).unwrap_err();
+    let error = follower.observe(within(AMPLE)).unwrap_err();
     assert!(error.is_fatal(), "{error}");
     assert_eq!(follower.shutdown().len(), 6, "torque-off is tried on every motor");
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < AMPLE / 2, "without waiting for the deadline");
 }
 
 fn torque(sim: &SimBus) -> Vec<i32> {
@@ -240,15 +252,10 @@ fn torque_goes_off_on_every_way_out() {
 
     // Connecting fails while torque is being switched on: what has torque by then loses it.
     let sim = follower_bus();
-    drop(connect(&sim).unwrap());
     let said = sim.tap();
-    drop(connect(&sim).unwrap());
-    let torque_on = |packet: &Vec<u8>| packet[2] == 4 && packet[4..].starts_with(&[3, reg::TORQUE_ENABLE.addr, 1]);
-    let before = said.try_iter().take_while(|packet| !torque_on(packet));
-    let replies = before.filter(|packet| packet[2] == 4 || packet[4] == 0x82).count();
-    sim.inject(Fault::ErrorBits(0), Some(4), replies);
-    sim.inject(Fault::Lost, Some(4), usize::MAX);
+    let torque_on = Packet::write(4, reg::TORQUE_ENABLE.addr, &[1]);
+    sim.leave_unanswered(&torque_on);
     check(connect(&sim).err().unwrap(), "timeout", &["motor 4 (wrist_flex)"]);
-    assert!(said.try_iter().any(|packet| torque_on(&packet)), "it got that far");
+    assert!(said.try_iter().any(|packet| packet == torque_on.encode()), "it got that far");
     assert_eq!(torque(&sim), [0; 6], "connecting failed");
 }

@@ -11,7 +11,7 @@ use recorder::config::schema;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arm").join(path)
@@ -61,8 +61,9 @@ fn the_simulated_bus_answers_lerobot() {
     {
         let (clock, _) = simulated();
         let bus = fresh_bus(kind, &clock);
-        let mut port =
-            serialport::new(bus.path(), 1_000_000).timeout(std::time::Duration::from_secs(2)).open().unwrap();
+        // Only a bus that does not answer takes so long.
+        let ample = Duration::from_secs(60);
+        let mut port = serialport::new(bus.path(), 1_000_000).timeout(ample).open().unwrap();
         let mut replies = trace(file, "<").into_iter();
         for request in trace(file, ">") {
             port.write_all(&request).unwrap();

@@ -17,55 +17,32 @@ use recorder::codec::{CodecError, Preset, Sample, SampleFormat, jpeg, nvenc};
 use recorder::config::schema::{Codec, ColorRange};
 use recorder::frame::PixelFormat;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A driver that a child finds, its faults, and what was asked of it.
 struct Driver {
-    folder: TempDir,
+    libraries: PathBuf,
     faults: String,
+    folder: TempDir,
 }
 
 impl Driver {
     /// The fake driver, with faults; its README tells of them.
     fn new(faults: &str) -> Driver {
-        Driver::with(faults, true, true)
+        Driver::of(&[fake_driver::CUDA, fake_driver::NVENC], faults)
     }
 
-    /// A driver for computing alone.
-    fn cuda_only() -> Driver {
-        Driver::with("", true, false)
-    }
-
-    /// No driver at all.
-    fn none() -> Driver {
-        Driver::with("", false, false)
-    }
-
-    /// A library that is not there is an empty file in front of the one that this machine may have.
-    fn with(faults: &str, cuda: bool, encode: bool) -> Driver {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, library, there) in [
-            // The name for programs that are linked with it, which the loader tries too.
-            ("libcuda.so", fake_driver::CUDA, cuda),
-            (fake_driver::CUDA, fake_driver::CUDA, cuda),
-            (fake_driver::NVENC, fake_driver::NVENC, encode),
-        ] {
-            let path = folder.path().join(name);
-            match there {
-                true => std::os::unix::fs::symlink(fake_driver::folder().join(library), path).unwrap(),
-                false => std::fs::write(path, "").unwrap(),
-            }
-        }
-        Driver { folder, faults: faults.into() }
+    /// With some of the driver's libraries.
+    fn of(libraries: &[&str], faults: &str) -> Driver {
+        let libraries = fake_driver::folder_with(libraries);
+        Driver { libraries, faults: faults.into(), folder: tempfile::tempdir().unwrap() }
     }
 
     fn apply(&self, command: &mut Command) {
         let trace = self.folder.path().join("trace");
-        command
-            .env("LD_LIBRARY_PATH", self.folder.path())
-            .env("FAKE_NVENC", &self.faults)
-            .env("FAKE_NVENC_TRACE", trace);
+        command.env("LD_LIBRARY_PATH", &self.libraries).env("FAKE_NVENC", &self.faults).env("FAKE_NVENC_TRACE", trace);
     }
 
     /// A line for each call that matters.
@@ -272,16 +249,16 @@ fn several_sessions_encode_at_once() {
 
 #[test]
 fn without_a_driver_that_is_said_in_one_line() {
-    let text = run(&Driver::none(), "one_opening");
+    let text = run(&Driver::of(&[], ""), "one_opening");
     let expected = "refused: NVENC: no NVIDIA driver on this machine: libcuda.so.1 is not there";
     assert_eq!(said(&text), [expected]);
-    let report = report(&Driver::none());
+    let report = report(&Driver::of(&[], ""));
     assert_eq!(report, GpuReport::refused("no NVIDIA driver on this machine: libcuda.so.1 is not there"));
 }
 
 #[test]
 fn cuda_without_nvenc_is_a_container_without_video() {
-    let text = run(&Driver::cuda_only(), "one_opening");
+    let text = run(&Driver::of(&[fake_driver::CUDA], ""), "one_opening");
     let [said] = said(&text)[..] else { panic!("{text}") };
     assert!(said.starts_with("refused: NVENC: the NVIDIA driver's libnvidia-encode.so.1 cannot be loaded"), "{said}");
     assert!(said.ends_with("in a container it needs the driver capability \"video\""), "{said}");

@@ -163,13 +163,16 @@ fn a_broken_frame_is_replaced_by_the_one_before() {
 #[test]
 fn a_repeated_frame_is_not_decoded_again() {
     let frames = [picture(0), picture(1)];
-    let rows = [0, 0, 1, 1, 1].map(|k: usize| frames[k].clone());
+    let mut rows = [0, 0, 1, 1, 1].map(|k: usize| frames[k].clone()).to_vec();
+    rows.extend(vec![frames[1].clone(); 15]);
     let (_, encoded) = encode(&params(Codec::H264, W, H), &rows);
     let decoded = decode_h264(encoded.iter().map(|e| &e.sample));
     assert_eq!(decoded.len(), rows.len());
     assert!(encoded.iter().all(|encoded| encoded.substituted.is_none()));
-    let repeats: Duration = [1, 3, 4].iter().map(|&k| encoded[k].decode).sum();
-    assert!(repeats < encoded[0].decode, "{repeats:?} for three repeats, {:?} for a decode", encoded[0].decode);
+    // The shortest of many: a busy machine may hold up some of them, never all.
+    let repeat = encoded[3..].iter().map(|e| e.decode).min().unwrap();
+    let decode = encoded[0].decode.min(encoded[2].decode);
+    assert!(3 * repeat < decode, "{repeat:?} for a repeat, {decode:?} for a decode");
     // A small repeat: nothing moved.
     assert!(encoded[3].sample.data.len() * 5 < encoded[2].sample.data.len());
 }

@@ -2,17 +2,27 @@
 
 mod dataset_support;
 
-use dataset_support::{Codec, check, counters, encode, fill, lerobot_sample, record, row, run, spec, tree};
+use dataset_support::{
+    Codec, External, check, counters, encode, external, fill, h264, lerobot_sample, record, row, run, spec, tree,
+};
+use openh264::encoder::Profile;
+use recorder::codec::Fragment;
+use recorder::config::{self, Override};
 use recorder::dataset::{Dataset, DatasetError, EpisodeCounters, Row};
+use recorder::run::dataset_spec;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 /// Two episodes of two cameras, checked after each.
 fn two_episodes(root: &Path, codec: Codec) {
-    let (spec, video) = (spec(codec), encode(codec, 0, 30));
+    two_episodes_of(root, codec, &encode(codec, 0, 30));
+}
+
+fn two_episodes_of(root: &Path, codec: Codec, video: &[Fragment]) {
+    let spec = spec(codec);
     let mut dataset = Dataset::create(root, spec.clone()).unwrap();
-    assert_eq!(record(&mut dataset, &spec, 0, "Pick up the cube", &video), 0);
+    assert_eq!(record(&mut dataset, &spec, 0, "Pick up the cube", video), 0);
     assert_eq!(check(root), "60 frames, 1 episodes, 0 bad");
     assert_eq!(record(&mut dataset, &spec, 1, "Put it down", &video[..2]), 1);
     assert_eq!((dataset.episodes(), dataset.frames()), (2, 50));
@@ -25,6 +35,23 @@ fn data_sets_of_every_codec_are_complete() {
         two_episodes(root.path(), codec);
         assert_eq!(check(root.path()), "100 frames, 2 episodes, 0 bad");
         assert!(!root.path().join(".partial").exists(), "nothing is left of the takes");
+    }
+}
+
+#[test]
+fn codecs_have_lerobots_names() {
+    for (codec, name, pix_fmt, preset) in [
+        ("h264", "h264", "yuv420p", None),
+        ("hevc", "hevc", "yuv420p", Some("slow")),
+        ("av1", "av1", "yuv420p", Some("slow")),
+        ("copy", "mjpeg", "yuvj422p", None),
+    ] {
+        let gpu = if preset.is_some() { "true" } else { "false" };
+        let keys = [("encoder.codec", codec), ("encoder.preset", "slow"), ("gpu_video_encoding", gpu)];
+        let overrides = keys.map(|(key, value)| Override { key: format!("dataset.{key}"), value: value.into() });
+        let config = config::parse("demo.toml", include_str!("../examples/demo.toml"), &overrides).unwrap();
+        let video = &dataset_spec(&config).cameras[0].video;
+        assert_eq!((video.codec.as_str(), video.pix_fmt.as_str(), video.preset.as_deref()), (name, pix_fmt, preset));
     }
 }
 
@@ -198,15 +225,21 @@ fn the_real_lerobot_loads_every_frame() {
     let program = words.next().expect("RECORDER_LEROBOT_CHECK is empty");
     let arguments: Vec<&str> = words.collect();
     let dir = tempfile::tempdir().unwrap();
-    let (h264, mjpeg, resumed) = (dir.path().join("h264"), dir.path().join("mjpeg"), dir.path().join("resumed"));
-    two_episodes(&h264, Codec::H264);
-    two_episodes(&mjpeg, Codec::Mjpeg);
+    let mut roots = Vec::new();
+    for codec in [Codec::H264, Codec::Hevc, Codec::Av1, Codec::Mjpeg] {
+        roots.push(dir.path().join(format!("{codec:?}")));
+        two_episodes(&roots[roots.len() - 1], codec);
+    }
+    // The encoder changes in mid-episode.
+    let [switched, resumed] = ["switched", "resumed"].map(|name| dir.path().join(name));
+    let video = external(External::X264, 0, 20).into_iter().chain(h264(20, 10, Profile::Baseline));
+    two_episodes_of(&switched, Codec::H264, &video.collect::<Vec<_>>());
     lerobot_sample(&resumed);
     let spec = spec(Codec::H264);
     let mut dataset = Dataset::resume(&resumed, spec.clone()).unwrap();
     record(&mut dataset, &spec, 0, "Another task", &encode(Codec::H264, 0, 30));
     drop(dataset);
-    for root in [h264, mjpeg, resumed] {
+    for root in roots.into_iter().chain([switched, resumed]) {
         let (ok, output) = run(Command::new(program).args(&arguments).arg(&root).arg("--resume"));
         println!("{}: {}", root.display(), output.lines().last().unwrap_or_default());
         assert!(ok && output.contains(" 0 bad"), "{}:\n{output}", root.display());

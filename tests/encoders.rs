@@ -1,13 +1,14 @@
-//! `recorder encoders`: what is there, what it can do, and why the rest is not usable. What NVENC's lines say is shown on
-//! the fake driver by tests/nvenc_faults.rs.
+//! `recorder encoders`: what is there, what it can do, and why the rest is not usable; without a GPU, and on the fake
+//! driver.
 
+mod fake_driver;
 mod program;
 
 use program::Lab;
-use recorder::codec::Preset;
 use recorder::codec::backend::Device;
 use recorder::config::schema::Codec;
 use recorder::encoders::decode::Verdict;
+use recorder::encoders::part::Part;
 use recorder::encoders::trial::{Figures, Trial};
 use serde_json::Value;
 use std::path::Path;
@@ -15,12 +16,18 @@ use std::path::Path;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_recorder");
 
 fn trial(codec: Codec, device: Device) -> Trial {
-    Trial { codec, device, gpu_id: 0, preset: Preset::P1, pictures: 20, decode: true }
+    Trial { pictures: 20, decode: true, ..Trial::new(codec, device, 0) }
 }
 
-/// The program with a folder of drivers of which there are none.
+/// The program on a machine without an NVIDIA driver.
 fn run(lab: &Lab, arguments: &[&str]) -> (Option<i32>, String, String) {
+    run_on(lab, &[], "", arguments)
+}
+
+/// The program with some of the fake driver's libraries, and faults.
+fn run_on(lab: &Lab, libraries: &[&str], faults: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = lab.command(PROGRAM);
+    command.env("LD_LIBRARY_PATH", fake_driver::folder_with(libraries)).env("FAKE_NVENC", faults);
     let output = command.arg("encoders").args(arguments).output().unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     (output.status.code(), out, err)
@@ -56,9 +63,8 @@ fn without_a_gpu_the_cpu_is_measured_and_the_rest_has_its_reason() {
     for (name, words) in [("qsv", "not supported by this recorder"), ("vce", "not supported by this recorder")] {
         assert!(find(name)["refusal"].as_str().unwrap().contains(words));
     }
-    // On a machine without an NVIDIA driver, or with one: never silence.
     let nvenc = find("nvenc");
-    assert!(nvenc["refusal"].as_str().is_some_and(|reason| !reason.is_empty()) || !nvenc["trial"].is_null(), "{nvenc}");
+    assert!(nvenc["refusal"].as_str().is_some_and(|reason| reason.contains("libcuda")), "{nvenc}");
 }
 
 #[test]
@@ -91,20 +97,88 @@ fn a_trial_that_cannot_be_says_why() {
         assert!(words.iter().all(|word| reason.contains(word)) && !reason.contains('\n'), "{reason}");
     };
     refused(trial(Codec::Hevc, Device::Cpu), PROGRAM, &["NVENC", "codec = \"h264\""]);
-    refused(trial(Codec::H264, Device::Cpu), "/absent/recorder", &["the trial cannot be started", "/absent/recorder"]);
-    refused(trial(Codec::H264, Device::Cpu), "/bin/false", &["the trial failed (exit code 1)"]);
-    refused(trial(Codec::H264, Device::Cpu), "/bin/true", &["the trial gave no answer"]);
+    refused(
+        trial(Codec::H264, Device::Cpu),
+        "/absent/recorder",
+        &["the process that tried it cannot be started", "/absent/recorder"],
+    );
+    refused(trial(Codec::H264, Device::Cpu), "/bin/false", &["the process that tried it failed (exit code 1)"]);
+    refused(trial(Codec::H264, Device::Cpu), "/bin/true", &["the process that tried it gave no answer"]);
 }
 
 #[test]
 fn arguments_that_make_no_sense_are_refused() {
     for (arguments, words) in [
         (&["--jsn"][..], "--json"),
-        (&["--trial-in-process", "{"], "--trial-in-process"),
-        (&["--trial-in-process", "{}"], "--trial-in-process"),
+        (&["--part-in-process", "{"], "--part-in-process"),
+        (&["--part-in-process", "{}"], "--part-in-process"),
     ] {
         let (code, out, err) = run(&Lab::new(), arguments);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(err.contains(words), "{arguments:?}: {err}");
+    }
+}
+
+const DRIVER: [&str; 2] = [fake_driver::CUDA, fake_driver::NVENC];
+
+#[test]
+fn a_gpu_has_its_codecs_limits_versions_and_a_trial_and_a_fake_is_called_one() {
+    let lab = Lab::new();
+    let (code, out, err) = run_on(&lab, &DRIVER, "codecs=h264", &["--json"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let listing: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&listing["fake_driver"], &listing["nvenc_api"]), (&true.into(), &"12.1".into()), "{out}");
+    assert!(listing["driver"].as_str().unwrap().starts_with("CUDA "), "{out}");
+    let all = listing["encoders"].as_array().unwrap();
+    let of = |codec: &str| all.iter().find(|e| e["encoder"] == "nvenc" && e["codec"] == codec).unwrap();
+    let h264 = of("h264");
+    assert_eq!((&h264["refusal"], &h264["gpu_id"], &h264["device"]), (&Value::Null, &0.into(), &"gpu".into()));
+    assert!(
+        h264["max_width"].as_u64() >= Some(1280) && h264["trial"]["encode_ms"]["p50"].as_f64() > Some(0.0),
+        "{h264}"
+    );
+    assert!(h264["first_picture_ms"].as_f64() > Some(0.0), "{h264}");
+    for codec in ["hevc", "av1"] {
+        assert!(of(codec)["refusal"].as_str().is_some_and(|reason| !reason.is_empty()), "{out}");
+    }
+    let (code, out, err) = run_on(&lab, &DRIVER, "codecs=h264", &[]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    for line in out.lines().filter(|line| line.contains("GPU 0") || line.contains("NVIDIA driver:")) {
+        assert!(line.contains("fake driver"), "{out}");
+    }
+    assert!(out.contains("NVENC API 12.1"), "{out}");
+}
+
+/// H.265 and AV1 have no decoder in this program: ffmpeg tells whether the right pictures are in them.
+#[test]
+fn what_only_a_gpu_makes_is_decoded_by_ffmpeg() {
+    for codec in [Codec::Hevc, Codec::Av1] {
+        let part = Part::Trial(Trial { pictures: 4, ..trial(codec, Device::Gpu) });
+        let question = serde_json::to_string(&part).unwrap();
+        let (code, out, err) = run_on(&Lab::new(), &DRIVER, "", &["--part-in-process", &question]);
+        assert_eq!(code, Some(0), "{codec:?}: {out}{err}");
+        let figures: Result<Figures, String> = serde_json::from_str(&out).unwrap();
+        let figures = figures.unwrap_or_else(|reason| panic!("{codec:?}: {reason}"));
+        assert_eq!((figures.pictures, figures.decoded), (4, Some(Verdict::Exact { by: "ffmpeg".into() })), "{codec:?}");
+    }
+}
+
+/// A driver's faults are one line of the list; what else there is is measured all the same.
+#[test]
+fn a_driver_that_crashes_refuses_or_fails_costs_its_own_lines_only() {
+    for (libraries, faults, words) in [
+        (&DRIVER[..], "crash=0", "the NVIDIA driver crashed when asked (signal 11)"),
+        (&DRIVER, "codecs=h264,crash=20", "the process that tried it crashed (signal 11)"),
+        (&DRIVER, "codecs=h264,fail=20:20", "20"),
+        (&DRIVER, "cuinit=999", "999"),
+        (&DRIVER, "codecs=h264,open=2", "no encoder"),
+        (&[fake_driver::CUDA], "", "libnvidia-encode"),
+    ] {
+        let (code, out, err) = run_on(&Lab::new(), libraries, faults, &[]);
+        assert_eq!(code, Some(0), "{faults}: {out}{err}");
+        let line =
+            |name: &str| out.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}:\n{out}"));
+        assert!(line("nvenc").contains("not usable: ") && line("nvenc").contains(words), "{faults}: {out}");
+        assert!(line("openh264").contains(" ms a picture"), "{faults}: {out}");
     }
 }

@@ -84,6 +84,11 @@ async fn stuck_encoders_hold_up_nothing_and_lose_nothing() {
     let overrides = [
         ("robot.cameras.front.realtime", "true"),
         ("robot.cameras.wrist.realtime", "true"),
+        // Slow enough that what memory may hold on the way (24 frames) lasts for seconds of a machine that does not get on.
+        ("robot.cameras.front.fps", "5"),
+        ("robot.cameras.wrist.fps", "5"),
+        ("dataset.fps", "5"),
+        ("dataset.encoder.gop", "5"),
         ("dataset.video_encoding_queue_size", "10"),
         ("dataset.num_episodes", "1"),
         ("dataset.episode_time_s", "900"),
@@ -91,7 +96,7 @@ async fn stuck_encoders_hold_up_nothing_and_lose_nothing() {
     let (gate, open) = gated();
     let (running, status) = start(&config(SMALL, &root, &overrides), real(), open).await;
     // Far beyond what memory may hold (10, a fragment of 15): the rest is on disk.
-    until(&status, "the queue is long", |s| s.cameras.iter().all(|c| c.queue > 80 && c.captured > 80)).await;
+    until(&status, "the queue is long", |s| s.cameras.iter().all(|c| c.queue > 40 && c.captured > 40)).await;
     running.key(Key::Stop);
     gate.open();
     running.wait().await.unwrap();
@@ -172,7 +177,8 @@ async fn a_lost_camera_is_held_marked_and_reopened() {
     // The file is cut off under the camera, as a device is unplugged.
     std::fs::File::options().write(true).open(&clip).unwrap().set_len(0).unwrap();
     let lost = until(&status, "the camera is lost", |s| !s.cameras[1].alive && s.cameras[1].repeated > 10).await;
-    assert!(lost.cameras[0].alive, "the other camera goes on");
+    let captured = lost.cameras[0].captured;
+    until(&status, "the other camera goes on", |s| s.cameras[0].alive && s.cameras[0].captured > captured + 5).await;
     std::fs::write(&clip, picture.repeat(20)).unwrap();
     let captured = lost.cameras[1].captured;
     until(&status, "the camera is back", |s| s.cameras[1].alive && s.cameras[1].captured > captured + 5).await;
@@ -180,8 +186,6 @@ async fn a_lost_camera_is_held_marked_and_reopened() {
     running.wait().await.unwrap();
     check(&root);
     let summary = &summaries(&root)[0];
-    let written = |name: &str| summary.cameras[name].counters.written;
-    assert!(written("front") > written("wrist"), "{summary:?}");
     let flagged = Rows::read(&root, 0).flags("observation.images.wrist/repeated").iter().filter(|f| **f).count();
     assert_eq!(flagged as u64, summary.cameras["wrist"].counters.repeated);
     assert!(flagged > 10);

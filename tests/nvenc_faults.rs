@@ -157,7 +157,8 @@ fn a_fault_is_told_in_one_line_and_in_the_summary() {
     let said = lines(&ended.text, "the GPU encoder failed");
     let [line] = said[..] else { panic!("{}", ended.text) };
     let [switch] = &faulty.switches()[..] else { panic!("{:?}", faulty.switches()) };
-    for words in ["WARN", "camera ", &format!("at frame {}: ", switch.frame), "answered 20, GENERIC", "the CPU goes on"] {
+    for words in ["WARN", "camera ", &format!("at frame {}: ", switch.frame), "answered 20, GENERIC", "the CPU goes on"]
+    {
         assert!(line.contains(words), "{words}: {line}");
     }
     assert!(switch.reason.contains("answered 20, GENERIC") && (switch.frame as usize) < ROWS, "{switch:?}");
@@ -219,11 +220,8 @@ fn a_busy_encoder_is_no_failure() {
 /// What lists an encoder and does not open one, or crashes when asked, is not used: said once, and the CPU records.
 #[test]
 fn a_gpu_that_cannot_be_used_is_told_once_and_the_cpu_records() {
-    let (both, cuda, none) = (
-        fake_driver::folder(),
-        fake_driver::folder_with(&[fake_driver::CUDA]),
-        fake_driver::folder_with(&[]),
-    );
+    let (both, cuda, none) =
+        (fake_driver::folder(), fake_driver::folder_with(&[fake_driver::CUDA]), fake_driver::folder_with(&[]));
     for (driver, fault, words) in [
         (&both, "cuinit=100", "no NVIDIA GPU is in this machine"),
         (&both, "cuinit=803", "restart the machine"),
@@ -397,7 +395,9 @@ fn hevc_stops_the_run_where_that_is_asked_for() {
     let faulty = Faulty::new("fail=8:5,codecs=hevc");
     let ended = faulty.record(&short(&[HEVC, "--dataset.encoder.on_gpu_failure=stop", "--dataset.num_episodes=1"]));
     assert_eq!(ended.code, Some(1), "{}", ended.text);
-    for words in ["on_gpu_failure = \"stop\"", "answered 5, DEVICE_NOT_EXIST", "0 episodes saved, 0 discarded, 1 failed"] {
+    for words in
+        ["on_gpu_failure = \"stop\"", "answered 5, DEVICE_NOT_EXIST", "0 episodes saved, 0 discarded, 1 failed"]
+    {
         assert!(ended.text.contains(words), "{words}: {}", ended.text);
     }
     assert!(!faulty.root().join("meta/info.json").exists(), "a video that failed leaves no rows");

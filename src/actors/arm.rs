@@ -84,10 +84,12 @@ pub struct ArmActor;
 const POLL: Duration = Duration::from_millis(100);
 /// An arm that has not answered for so long is taken for lost, and opened anew.
 const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// The first answer of an arm that is connected and has to do nothing else may take so long.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// What of a tick's period the talk with an arm may take.
 const SHARE_OF_PERIOD: f64 = 0.9;
 /// In simulated time nothing is missed, and a loaded machine must not change the result.
-const SIMULATED_DEADLINE: Duration = Duration::from_secs(10);
+const SIMULATED_DEADLINE: Duration = Duration::from_secs(60);
 
 impl Actor for ArmActor {
     type Msg = ArmMessage;
@@ -226,7 +228,7 @@ fn lead_until_stopped(
     actions: &SyncSender<Action>,
     leader: &mut dyn Teleop,
 ) -> Result<(), ArmError> {
-    let values = leader.action(Instant::now() + LONGEST_SILENCE)?;
+    let values = leader.action(Instant::now() + FIRST_ANSWER)?;
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
     let mut latest = Latest { arm: "leader", values, answered: Instant::now() };
     let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "leader");
@@ -263,7 +265,7 @@ fn follow_until_stopped(
     actions: &Receiver<Action>,
     robot: &mut dyn Robot,
 ) -> Result<(), ArmError> {
-    let values = robot.observe(Instant::now() + LONGEST_SILENCE)?;
+    let values = robot.observe(Instant::now() + FIRST_ANSWER)?;
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
     let mut state = Latest { arm: "follower", values, answered: Instant::now() };
     let mut action: Option<Vec<f32>> = None;

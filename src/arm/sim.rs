@@ -20,7 +20,7 @@ use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A request whose rest has not come after this long is forgotten.
 const REQUEST_GAP: Duration = Duration::from_millis(20);
@@ -65,8 +65,9 @@ impl SimKind {
 pub enum Fault {
     /// It is never sent.
     Lost,
-    /// It is sent this much later, in real time. Later replies are not held back by it.
-    Late(Duration),
+    /// It is sent right before what answers the so many-th request after this one, whatever the time. Other replies are
+    /// not held back by it.
+    Late(u32),
     /// Its checksum is wrong.
     BadChecksum,
     /// It carries these error bits.
@@ -92,6 +93,10 @@ struct State {
     servos: Vec<Servo>,
     /// The fault, whose replies it hits (all motors' if none), and how many more.
     faults: Vec<(Fault, Option<u8>, usize)>,
+    /// Replies that are late, and by how many requests they still are.
+    late: Vec<(u32, Vec<u8>)>,
+    /// Requests that are obeyed without an answer.
+    unanswered: Vec<Vec<u8>>,
     tap: Option<mpsc::Sender<Vec<u8>>>,
 }
 
@@ -107,7 +112,8 @@ impl SimBus {
         let (master, slave) = TTYPort::pair().map_err(|e| ArmError::Simulator(e.into()))?;
         let path = slave.name().ok_or_else(|| ArmError::Simulator(io::ErrorKind::NotFound.into()))?;
         let servos = kind.calibration().0.iter().map(|(_, joint)| Servo::new(kind, joint)).collect();
-        let state = Mutex::new(State { servos, faults: Vec::new(), tap: None });
+        let state =
+            Mutex::new(State { servos, faults: Vec::new(), late: Vec::new(), unanswered: Vec::new(), tap: None });
         let shared = Arc::new(Shared { clock, stop: AtomicBool::new(false), state });
         let for_thread = shared.clone();
         let thread = std::thread::Builder::new()
@@ -128,6 +134,11 @@ impl SimBus {
         if count > 0 {
             self.shared.lock().faults.push((fault, motor, count));
         }
+    }
+
+    /// From now on this very request is obeyed and not answered.
+    pub fn leave_unanswered(&self, request: &Packet) {
+        self.shared.lock().unanswered.push(request.encode());
     }
 
     /// Every request from now on, as bytes. Only the newest tap is served.
@@ -175,22 +186,15 @@ impl Drop for SimBus {
 /// The bus's thread: until stopped, or until the terminal breaks.
 fn run(mut master: TTYPort, shared: &Shared) {
     let mut decoder = Decoder::default();
-    let mut late: Vec<(Instant, Vec<u8>)> = Vec::new();
     let mut bytes = [0; 1024];
     while !shared.stop.load(Ordering::Relaxed) {
-        let now = Instant::now();
-        let due = late.iter().map(|(at, _)| at.saturating_duration_since(now)).min();
         let gap = if decoder.is_empty() { IDLE } else { REQUEST_GAP };
-        if master.set_timeout(due.unwrap_or(IDLE).min(gap)).is_err() {
+        if master.set_timeout(gap).is_err() {
             return;
         }
         match master.read(&mut bytes) {
             Ok(n) => decoder.push(&bytes[..n]),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                if due.is_none_or(|due| due > gap) {
-                    decoder.clear();
-                }
-            }
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => decoder.clear(),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }
@@ -199,20 +203,16 @@ fn run(mut master: TTYPort, shared: &Shared) {
             // A servo does not answer what it does not understand.
             if let Ok(request) = next {
                 let mut state = shared.lock();
-                state.tap = state.tap.take().filter(|tap| tap.send(request.encode()).is_ok());
-                for reply in state.answer(&request, shared.clock.now().mono_ns) {
-                    state.transmit(reply, &mut output, &mut late);
+                let said = request.encode();
+                state.send_late(&mut output);
+                let replies = state.answer(&request, shared.clock.now().mono_ns);
+                let replies = if state.unanswered.contains(&said) { Vec::new() } else { replies };
+                state.tap = state.tap.take().filter(|tap| tap.send(said).is_ok());
+                for reply in replies {
+                    state.transmit(reply, &mut output);
                 }
             }
         }
-        let now = Instant::now();
-        late.retain(|(at, reply)| {
-            let due = *at <= now;
-            if due {
-                output.extend(reply);
-            }
-            !due
-        });
         if !output.is_empty() && master.write_all(&output).is_err() {
             return;
         }
@@ -254,8 +254,19 @@ impl State {
         self.servos.iter_mut().find(|servo| servo.id() == id)
     }
 
+    /// A request has come: sends the replies that were late until now.
+    fn send_late(&mut self, output: &mut Vec<u8>) {
+        self.late.retain_mut(|(requests, reply)| {
+            *requests = requests.saturating_sub(1);
+            if *requests == 0 {
+                output.extend_from_slice(reply);
+            }
+            *requests > 0
+        });
+    }
+
     /// Sends a reply, or what a fault leaves of it.
-    fn transmit(&mut self, mut reply: Packet, output: &mut Vec<u8>, late: &mut Vec<(Instant, Vec<u8>)>) {
+    fn transmit(&mut self, mut reply: Packet, output: &mut Vec<u8>) {
         let fault = self.faults.iter_mut().find(|(_, motor, _)| motor.is_none_or(|id| id == reply.id));
         let fault = fault.map(|(fault, _, count)| {
             *count -= 1;
@@ -268,7 +279,7 @@ impl State {
         let mut bytes = reply.encode();
         match fault {
             Some(Fault::Lost) => {}
-            Some(Fault::Late(by)) => late.push((Instant::now() + by, bytes)),
+            Some(Fault::Late(requests)) => self.late.push((requests, bytes)),
             Some(Fault::BadChecksum) => {
                 bytes.last_mut().into_iter().for_each(|checksum| *checksum ^= 0x55);
                 output.extend(bytes);

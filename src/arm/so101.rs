@@ -44,9 +44,6 @@ pub const LEADER_PLACE: Place =
 
 /// The value of `port` that stands for the simulated bus.
 const SIM: &str = "sim";
-/// While connecting and at the end a motor may take this long; writing EEPROM takes it some milliseconds.
-const SLOW_TRY: Duration = Duration::from_millis(50);
-const SLOW: Duration = Duration::from_millis(150);
 /// LeRobot's position loop.
 const PID: [(Register, i32); 3] = [(reg::P_COEFFICIENT, 16), (reg::I_COEFFICIENT, 0), (reg::D_COEFFICIENT, 32)];
 /// LeRobot's limits against a burnt-out gripper: half of the torque and the current, a quarter when overloaded.
@@ -80,6 +77,28 @@ struct Settings<'a> {
     use_degrees: bool,
 }
 
+/// How long motors are waited for while connecting and at the end.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// In one try; writing EEPROM takes a motor some milliseconds.
+    one_try: Duration,
+    /// In all tries, for a motor that is known to be there: a busy machine or its USB may be late.
+    sure: Duration,
+    /// In all tries, for one that may be gone.
+    unsure: Duration,
+}
+
+impl Patience {
+    const REAL: Patience = Patience {
+        one_try: Duration::from_millis(50),
+        sure: Duration::from_secs(1),
+        unsure: Duration::from_millis(150),
+    };
+    /// A simulated motor always answers, once the machine lets its thread run.
+    const SIMULATED: Patience =
+        Patience { one_try: Duration::from_secs(10), sure: Duration::from_secs(10), unsure: Duration::from_secs(10) };
+}
+
 /// One joint: its motor and what its values mean.
 struct Joint {
     motor: Motor,
@@ -91,12 +110,9 @@ struct Joint {
 struct Arm {
     bus: Bus,
     joints: Vec<Joint>,
+    patience: Patience,
     /// Keeps the simulated bus alive as long as the arm; after `bus`, so that the port is closed first.
     _sim: Option<SimBus>,
-}
-
-fn soon() -> Instant {
-    Instant::now() + SLOW
 }
 
 impl Arm {
@@ -118,8 +134,9 @@ impl Arm {
             })
             .collect();
         let bus = Bus::open(path, joints.iter().map(|j| j.motor).collect(), clock.is_simulated())?;
-        let mut arm = Arm { bus, joints, _sim: sim };
-        arm.bus.patience = SLOW_TRY;
+        let patience = if sim.is_some() { Patience::SIMULATED } else { Patience::REAL };
+        let mut arm = Arm { bus, joints, patience, _sim: sim };
+        arm.bus.patience = patience.one_try;
         arm.handshake()?;
         let calibrated = arm.is_calibrated()?;
         Ok((arm, calibrated))
@@ -150,8 +167,10 @@ impl Arm {
     /// Finds each motor and holds it against what an SO-101 has. An error bit of any motor is an error here.
     fn handshake(&mut self) -> Result<(), ArmError> {
         let (mut found, mut wrong) = (Vec::new(), None);
+        // The first that is missing costs the patience of all.
+        let patient = self.soon();
         for motor in self.bus.motors().to_vec() {
-            match self.bus.ping(motor.id, soon()) {
+            match self.bus.ping(motor.id, patient.max(Instant::now() + self.patience.unsure)) {
                 Ok(()) => found.push(motor),
                 Err(ArmError::Timeout { .. }) => continue,
                 Err(error) => return Err(error),
@@ -223,38 +242,43 @@ impl Arm {
         self.joints.iter().flat_map(registers).collect()
     }
 
-    /// From here on transactions take as long as a tick allows.
-    fn finish_connecting(&mut self) {
-        self.bus.patience = TRY;
-    }
-
     /// Present positions in steps, in motor order.
     fn steps(&mut self, deadline: Instant) -> Result<Vec<i32>, ArmError> {
         self.bus.sync_read(&IDS, reg::PRESENT_POSITION, deadline)
     }
 
-    /// Present positions as values, in motor order.
+    /// Present positions as values, in motor order. Once they have been had, tries are as short as a tick demands.
     fn values(&mut self, deadline: Instant) -> Result<Vec<f64>, ArmError> {
         let steps = self.steps(deadline)?;
+        self.bus.patience = TRY;
         Ok(self.joints.iter().zip(steps).map(|(j, step)| normalise(j.norm, j.calibration.range(), step)).collect())
     }
 
-    /// Switches torque off and unlocks every motor; a motor that does not answer does not keep the others from it.
+    /// Switches torque off and unlocks every motor; a motor that does not answer does not keep the others from it, and is
+    /// asked once more after them.
     fn torque_off(&mut self) -> Vec<ArmError> {
-        self.bus.patience = SLOW_TRY;
+        self.bus.patience = self.patience.one_try;
         let off = |arm: &mut Arm, id| {
-            arm.write(id, reg::TORQUE_ENABLE, 0)?;
-            arm.write(id, reg::LOCK, 0)
+            for register in [reg::TORQUE_ENABLE, reg::LOCK] {
+                arm.bus.write(id, register, 0, Instant::now() + arm.patience.unsure)?;
+            }
+            Ok(())
         };
-        IDS.into_iter().filter_map(|id| off(self, id).err()).collect()
+        let failed: Vec<_> = IDS.into_iter().filter_map(|id| Some((id, off(self, id).err()?))).collect();
+        let again = |(id, error): (u8, ArmError)| if error.is_fatal() { Some(error) } else { off(self, id).err() };
+        failed.into_iter().filter_map(again).collect()
+    }
+
+    fn soon(&self) -> Instant {
+        Instant::now() + self.patience.sure
     }
 
     fn read(&mut self, id: u8, register: Register) -> Result<i32, ArmError> {
-        self.bus.read(id, register, soon())
+        self.bus.read(id, register, self.soon())
     }
 
     fn write(&mut self, id: u8, register: Register, value: i32) -> Result<(), ArmError> {
-        self.bus.write(id, register, value, soon())
+        self.bus.write(id, register, value, self.soon())
     }
 }
 

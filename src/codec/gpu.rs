@@ -1,6 +1,7 @@
 //! What is known of NVIDIA GPUs, and how it is found out: a child process asks the driver, so that a driver that crashes
 //! or hangs cannot take the recorder along.
 
+use super::backend::codec_name;
 use crate::child::{self, NoAnswer};
 use crate::config::schema::Codec;
 use serde::{Deserialize, Serialize};
@@ -75,7 +76,7 @@ impl GpuReport {
         refused(&device.refusal)?;
         match device.codecs.iter().find(|found| found.codec == codec) {
             Some(found) => refused(&found.refusal),
-            None => Err(format!("GPU {id} ({}) has no encoder for {codec:?}", device.name)),
+            None => Err(format!("GPU {id} ({}) has no encoder for {}", device.name, codec_name(codec))),
         }
     }
 }
@@ -137,7 +138,7 @@ mod tests {
         for (report, id, wanted, expected) in [
             (&found, 0, Codec::H264, Ok(())),
             (&found, 0, Codec::Av1, Err("too old for AV1")),
-            (&found, 0, Codec::Hevc, Err("GPU 0 (Card) has no encoder for Hevc")),
+            (&found, 0, Codec::Hevc, Err("GPU 0 (Card) has no encoder for hevc")),
             (&found, 1, Codec::H264, Err("there is no GPU 1, only GPUs 0, 2")),
             (&found, 2, Codec::H264, Err("no encoder")),
             (&GpuReport::default(), 0, Codec::H264, Err("there is no NVIDIA GPU")),

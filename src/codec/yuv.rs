@@ -67,6 +67,11 @@ impl I420 {
         [y, u, v]
     }
 
+    /// Y, U and V one after the other, without padding: width × height × 3/2 bytes, for whoever decodes elsewhere.
+    pub fn data_mut(&mut self) -> &mut [u8] {
+        &mut self.data
+    }
+
     fn planes_mut(&mut self) -> [&mut [u8]; 3] {
         let (y, uv) = self.data.split_at_mut(self.width * self.height);
         let (u, v) = uv.split_at_mut(uv.len() / 2);

@@ -141,7 +141,7 @@ pub fn find(root: &Path) -> Result<Vec<(PathBuf, Left)>> {
         let left = if path.exists() {
             Left::Sealed(parse(&disk::read(&path)?, &path)?)
         } else if dir.join(layout::WAITING).exists() {
-            Parked::read(&dir).map_or_else(|reason| Left::Unfinished(Some(reason)), |p| Left::Waiting(Box::new(p)))
+            Parked::read(&dir)?.map_or_else(|reason| Left::Unfinished(Some(reason)), |p| Left::Waiting(Box::new(p)))
         } else {
             Left::Unfinished(None)
         };
@@ -174,24 +174,7 @@ pub fn recover(root: &Path, spec: &DatasetSpec) -> Result<(Recovery, Vec<Waiting
     let mut waiting = Vec::new();
     for (dir, left) in find(root)? {
         match left {
-            Left::Sealed(marker) => {
-                let path = root.join(layout::INFO);
-                let saved = if path.exists() { Info::parse(&disk::read(&path)?, &path)?.total_episodes } else { 0 };
-                if marker.episode < saved {
-                    waiting::remove(&dir)?;
-                    continue;
-                }
-                if marker.episode > saved {
-                    return Err(DatasetError::Invalid {
-                        path: dir,
-                        expected: format!("the save of episode {saved}"),
-                        found: format!("that of episode {}", marker.episode),
-                        remedy: "move the folder away, or restore the missing episodes",
-                    });
-                }
-                apply(root, &dir, &marker)?;
-                recovery.completed.push(marker.episode);
-            }
+            Left::Sealed(marker) => recovery.completed.extend(complete_save(root, dir, &marker)?),
             Left::Waiting(parked) => {
                 recovery.waiting.push(parked.take());
                 waiting.push(parked.ordered(spec, &dir).0);
@@ -207,6 +190,37 @@ pub fn recover(root: &Path, spec: &DatasetSpec) -> Result<(Recovery, Vec<Waiting
         disk::sync(&root.join(layout::PARTIAL))?;
     }
     Ok((recovery, waiting))
+}
+
+/// Completes interrupted saves only; gives their episodes. What else is in progress stays as it is.
+pub fn complete_saves(root: &Path) -> Result<Vec<u64>> {
+    let mut completed = Vec::new();
+    for (dir, left) in find(root)? {
+        if let Left::Sealed(marker) = left {
+            completed.extend(complete_save(root, dir, &marker)?);
+        }
+    }
+    Ok(completed)
+}
+
+/// None for a save that was complete.
+fn complete_save(root: &Path, dir: PathBuf, marker: &Marker) -> Result<Option<u64>> {
+    let path = root.join(layout::INFO);
+    let saved = if path.exists() { Info::parse(&disk::read(&path)?, &path)?.total_episodes } else { 0 };
+    if marker.episode < saved {
+        waiting::remove(&dir)?;
+        return Ok(None);
+    }
+    if marker.episode > saved {
+        return Err(DatasetError::Invalid {
+            path: dir,
+            expected: format!("the save of episode {saved}"),
+            found: format!("that of episode {}", marker.episode),
+            remedy: "move the folder away, or restore the missing episodes",
+        });
+    }
+    apply(root, &dir, marker)?;
+    Ok(Some(marker.episode))
 }
 
 fn set_aside(root: &Path, dir: &Path) -> Result<PathBuf> {

@@ -2,7 +2,8 @@
 
 use super::error::{DatasetError, Difference};
 use super::layout::{CHUNK_SIZE, DATA_TEMPLATE, VIDEO_TEMPLATE};
-use super::spec::{CameraSpec, DatasetSpec};
+use super::spec::{CameraSpec, DatasetSpec, VideoInfo};
+use crate::config::schema::ColorRange;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -46,6 +47,9 @@ pub enum Source {
     Index,
     TaskIndex,
 }
+
+/// A camera's feature is this and its name.
+const CAMERA_PREFIX: &str = "observation.images.";
 
 const DEFAULT_FEATURES: [(&str, &str, Source); 5] = [
     ("timestamp", "float32", Source::Timestamp),
@@ -109,6 +113,41 @@ impl Info {
     pub fn set_totals(&mut self, episodes: u64, frames: u64, tasks: u64) {
         (self.total_episodes, self.total_frames, self.total_tasks) = (episodes, frames, tasks);
         self.splits.insert("train".into(), json!(format!("0:{episodes}")));
+    }
+
+    /// What the data set records, as far as this recorder knows its features.
+    pub fn spec(&self) -> DatasetSpec {
+        let names = |key: &str| -> Vec<String> {
+            let names = self.features.get(key).and_then(|feature| feature["names"].as_array());
+            names.into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+        };
+        let videos = self.features.iter().filter(|(_, feature)| feature["dtype"] == "video");
+        let camera = |(key, feature): (&String, &Value)| {
+            let number = |value: &Value| value.as_u64().and_then(|n| u32::try_from(n).ok());
+            let info = &feature["info"];
+            let word = |key: &str| info[key].as_str().map(str::to_owned);
+            CameraSpec {
+                name: key.strip_prefix(CAMERA_PREFIX).unwrap_or(key).to_owned(),
+                key: key.clone(),
+                width: number(&feature["shape"][1]).unwrap_or_default(),
+                height: number(&feature["shape"][0]).unwrap_or_default(),
+                video: VideoInfo {
+                    codec: word("video.codec").unwrap_or_default(),
+                    pix_fmt: word("video.pix_fmt").unwrap_or_default(),
+                    color_range: ColorRange::Limited,
+                    gop: number(&info["video.g"]),
+                    quality: number(&info["video.crf"]),
+                    preset: word("video.preset"),
+                },
+            }
+        };
+        DatasetSpec {
+            fps: self.fps,
+            robot_type: self.robot_type.clone(),
+            state_names: names(STATE),
+            action_names: names(ACTION),
+            cameras: videos.map(camera).collect(),
+        }
     }
 
     /// In which way this data set is not what `spec` records; empty when episodes can be added. How videos are encoded
@@ -200,8 +239,6 @@ pub fn to_json_bytes(value: &impl Serialize, what: &str) -> Result<Vec<u8>, Data
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::ColorRange;
-    use crate::dataset::VideoInfo;
 
     const SAMPLE: &[u8] = include_bytes!("../../tests/data/lerobot-v3-sample/meta/info.json");
 
@@ -240,6 +277,16 @@ mod tests {
         // SVT-AV1 numbers its presets.
         let text = String::from_utf8(info.to_bytes().unwrap()).unwrap().replace("\"12\"", "12");
         assert_eq!(text, String::from_utf8_lossy(SAMPLE));
+    }
+
+    #[test]
+    fn a_file_says_what_is_recorded() {
+        let info = Info::parse(SAMPLE, Path::new("info.json")).unwrap();
+        let spec = info.spec();
+        assert!(info.differences(&spec).is_empty());
+        let camera = &spec.cameras[0];
+        assert_eq!((camera.name.as_str(), camera.width, camera.height), ("front", 320, 240));
+        assert_eq!((camera.video.codec.as_str(), camera.video.gop), ("av1", Some(2)));
     }
 
     #[test]

@@ -7,14 +7,14 @@
 //!
 //! The same rows and fragments give the same bytes.
 
-mod claim;
+pub(crate) mod claim;
 mod codec_config;
-mod commit;
-mod disk;
+pub(crate) mod commit;
+pub(crate) mod disk;
 mod episode;
 mod error;
-mod info;
-mod layout;
+pub(crate) mod info;
+pub(crate) mod layout;
 mod mp4;
 mod mp4_boxes;
 mod mp4_reader;
@@ -135,6 +135,39 @@ impl Dataset {
     /// [`EpisodeWriter::frames_file`]. To be called once for each.
     pub fn reopen(&self, waiting: &WaitingTake) -> Result<EpisodeWriter> {
         EpisodeWriter::reopen(self.spec.clone(), waiting)
+    }
+
+    /// What the data set on disk records, as it says itself, or what waits to become its first episode.
+    pub fn spec_on_disk(root: &Path) -> Result<DatasetSpec> {
+        let path = root.join(layout::INFO);
+        if path.exists() {
+            return Ok(Info::parse(&disk::read(&path)?, &path)?.spec());
+        }
+        let parked = commit::find(root)?.into_iter().find_map(|(_, left)| match left {
+            commit::Left::Waiting(parked) => Some(parked.info().spec()),
+            _ => None,
+        });
+        parked.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })
+    }
+
+    /// How many takes wait to be encoded in the data set on disk.
+    pub fn waiting_on_disk(root: &Path) -> Result<usize> {
+        Ok(commit::find(root)?.iter().filter(|(_, left)| matches!(left, commit::Left::Waiting(_))).count())
+    }
+
+    /// Cameras whose videos had another codec so far, in words: readers cope with that, but nobody should be surprised.
+    pub fn other_codecs(&self) -> Vec<String> {
+        if self.info.total_episodes == 0 {
+            return Vec::new();
+        }
+        let so_far = self.info.spec();
+        let before =
+            |camera: &CameraSpec| so_far.cameras.iter().find(|c| c.key == camera.key).map(|c| c.video.codec.clone());
+        let differing = self.spec.cameras.iter().filter_map(|camera| {
+            let before = before(camera).filter(|codec| !codec.is_empty() && *codec != camera.video.codec)?;
+            Some(format!("{}: its videos are {before} so far, new ones are {}", camera.key, camera.video.codec))
+        });
+        differing.collect()
     }
 
     /// Begins a take, with a number that no other take of this run has and from [`Dataset::first_take`] on. Several may be open: the next one is recorded

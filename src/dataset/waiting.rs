@@ -59,11 +59,14 @@ pub struct Parked<'a> {
 
 impl Parked<'static> {
     /// Reads the file in a take's folder, and looks whether all is there that it needs; else what is wrong, in words.
-    pub fn read(dir: &Path) -> std::result::Result<Parked<'static>, String> {
-        let parked: Parked<'static> =
-            serde_json::from_slice(&disk::read(&dir.join(layout::WAITING)).map_err(|e| e.to_string())?)
-                .map_err(|e| e.to_string())?;
-        let Parked { version, report, cameras, rows, .. } = &parked;
+    pub fn read(dir: &Path) -> Result<std::result::Result<Parked<'static>, String>> {
+        let bytes = disk::read(&dir.join(layout::WAITING))?;
+        let parsed = serde_json::from_slice(&bytes).map_err(|e| e.to_string());
+        Ok(parsed.and_then(|parked: Parked<'static>| parked.check(dir).map(|()| parked)))
+    }
+
+    fn check(&self, dir: &Path) -> std::result::Result<(), String> {
+        let Parked { version, report, cameras, rows, .. } = self;
         if *version != VERSION {
             return Err(format!("format version {version}, known is {VERSION}"));
         }
@@ -75,7 +78,7 @@ impl Parked<'static> {
         }
         match cameras.iter().map(|key| layout::frames(key)).find(|file| !dir.join(file).is_file()) {
             Some(file) => Err(format!("there is no `{file}`")),
-            None => Ok(parked),
+            None => Ok(()),
         }
     }
 
@@ -96,6 +99,11 @@ impl Parked<'_> {
     /// The number of the take.
     pub fn take(&self) -> u64 {
         self.report.take
+    }
+
+    /// What the data set was to be.
+    pub fn info(&self) -> &Info {
+        &self.info
     }
 
     /// In which way it was recorded differently from `spec`.
@@ -168,7 +176,7 @@ impl EpisodeWriter {
             found,
             remedy: "move the folder away: it cannot become an episode",
         };
-        let parked = Parked::read(&dir).map_err(invalid)?;
+        let parked = Parked::read(&dir)?.map_err(invalid)?;
         refuse_differences(&dir, &parked, &spec)?;
         let (facts, rows) = parked.ordered(&spec, &dir);
         let videos = EpisodeWriter::videos(&dir, &spec)?;

@@ -25,6 +25,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All is as it should be.
+    pub fn is_exact(&self) -> bool {
+        matches!(self, Verdict::Exact { .. })
+    }
+
     /// In a few words.
     pub fn describe(&self) -> String {
         match self {

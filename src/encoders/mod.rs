@@ -1,18 +1,18 @@
 //! `recorder encoders`: what this machine can encode with, how fast, and why the rest is not usable.
 
 pub mod decode;
+pub mod part;
+pub mod self_test;
 pub mod trial;
 
 use crate::codec::backend::Device;
 use crate::codec::gpu::{GpuDevice, GpuReport};
-use crate::codec::{Preset, backend, openh264};
+use crate::codec::{backend, openh264};
 use crate::config::schema::Codec;
 use serde::Serialize;
 use std::path::Path;
 use trial::{Figures, Trial};
 
-/// Two seconds of video.
-const TRIAL_PICTURES: u32 = 60;
 /// Encoders that people know from elsewhere.
 const NOT_SUPPORTED: [(&str, &str); 2] = [("qsv", "Intel Quick Sync"), ("vce", "AMD VCE")];
 
@@ -57,14 +57,7 @@ impl Listing {
         let mut encoders = listed(found);
         for listed in &mut encoders {
             let (None, Some(codec), Some(device)) = (&listed.refusal, listed.codec, listed.device) else { continue };
-            let trial = Trial {
-                codec,
-                device,
-                gpu_id: listed.gpu_id.unwrap_or_default(),
-                preset: Preset::default(),
-                pictures: TRIAL_PICTURES,
-                decode: false,
-            };
+            let trial = Trial::new(codec, device, listed.gpu_id.unwrap_or_default());
             match trial.run_in_child(program) {
                 Ok(figures) => listed.trial = Some(figures),
                 Err(reason) => listed.refusal = Some(reason),
@@ -123,7 +116,7 @@ impl Listed {
         let state = match (&self.refusal, &self.trial) {
             (Some(reason), _) => format!("not usable: {reason}"),
             (None, Some(trial)) => format!(
-                "{}x{}: {:.1} ms a picture (p99 {:.1}), after {:.1} ms for its JPEG",
+                "{}x{}: {:.2} ms a picture (p99 {:.2}), after {:.2} ms for its JPEG",
                 trial.width, trial.height, trial.encode_ms.p50, trial.encode_ms.p99, trial.decode_ms.p50
             ),
             (None, None) => "not tried".into(),

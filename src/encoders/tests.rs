@@ -72,7 +72,7 @@ fn a_fake_is_called_one_beside_every_figure() {
         let lines: Vec<&str> = table.lines().filter(|line| line.contains("Card") || line.contains("driver:")).collect();
         assert_eq!(lines.len(), 2, "{table}");
         assert!(lines.iter().all(|line| line.contains("fake driver") == fake_driver), "{table}");
-        assert!(lines[0].contains("8192x4096") && lines[0].contains("1.2 ms a picture (p99 3.0)"), "{table}");
+        assert!(lines[0].contains("8192x4096") && lines[0].contains("1.25 ms a picture (p99 3.00)"), "{table}");
         assert_eq!(lines[1].replace(" (fake driver)", ""), "NVIDIA driver: CUDA 12.2, NVENC API 12.1");
         // Every column begins at the same place in every line.
         let column = |line: &str, word: &str| line.find(word).map(|at| line[..at].chars().count());

@@ -1,9 +1,9 @@
 //! A timed trial of one encoder, on the way that recordings take, in a child process.
 
 use super::decode::{self, Verdict};
+use super::part::Part;
 use crate::budget::Budget;
 use crate::camera;
-use crate::child;
 use crate::clock::{Clock, Rank, SimulatedClock, Stamp};
 use crate::codec::backend::Device;
 use crate::codec::stream::{StreamParams, VideoStream};
@@ -83,12 +83,14 @@ impl Milliseconds {
 }
 
 impl Trial {
-    /// Runs `PROGRAM encoders --trial-in-process …` and waits for its figures; why there are none, in one line.
+    /// Two seconds of video by the fastest preset, not decoded again.
+    pub fn new(codec: Codec, device: Device, gpu_id: u32) -> Trial {
+        Trial { codec, device, gpu_id, preset: Preset::default(), pictures: 2 * FPS, decode: false }
+    }
+
+    /// Runs in a child process that runs `program`; why there are no figures, in one line.
     pub fn run_in_child(&self, program: &Path) -> Result<Figures, String> {
-        let timeout = LONGEST_START + LONGEST_PICTURE * self.pictures;
-        let question = serde_json::json!(self).to_string();
-        let answer = child::ask(program, &["encoders", "--trial-in-process", &question], timeout);
-        answer.unwrap_or_else(|no_answer| Err(format!("the trial {no_answer}")))
+        Part::Trial(*self).run_in_child(program, LONGEST_START + LONGEST_PICTURE * self.pictures)
     }
 
     /// Encodes moving pictures, one after the other, as fast as it goes.
@@ -100,7 +102,7 @@ impl Trial {
         let open_ms = start.elapsed().as_secs_f64() * 1e3;
         let (mut decode, mut encode, mut samples) = (Vec::new(), Vec::new(), Vec::<Sample>::new());
         for index in 0..self.pictures {
-            let frame = pictures.next()?;
+            let frame = pictures.next_frame()?;
             let encoded = stream.encode(&frame, index.into()).map_err(|error| error.to_string())?;
             if let Some(reason) = encoded.substituted {
                 return Err(format!("picture {index} could not be decoded ({})", reason.name()));
@@ -124,7 +126,8 @@ impl Trial {
         })
     }
 
-    fn params(&self) -> StreamParams {
+    /// What its encoder is opened with.
+    pub fn params(&self) -> StreamParams {
         StreamParams {
             codec: self.codec,
             quality: QUALITY,
@@ -140,13 +143,6 @@ impl Trial {
             stats_stride: u64::MAX,
         }
     }
-}
-
-/// The child's side of [`Trial::run_in_child`]: what it prints.
-pub fn run_for_parent(question: &str) -> serde_json::Result<String> {
-    child::end_with_parent();
-    let trial: Trial = serde_json::from_str(question)?;
-    Ok(child::answer(&trial.run()))
 }
 
 /// Moving pictures with their numbers in them, from 0, as a camera's JPEGs.
@@ -173,7 +169,7 @@ impl Pictures {
     }
 
     /// The next one.
-    pub fn next(&mut self) -> Result<Arc<Frame>, String> {
+    pub fn next_frame(&mut self) -> Result<Arc<Frame>, String> {
         let (width, height) = (self.camera.mode().width, self.camera.mode().height);
         let picture = self.camera.next(Duration::MAX).map_err(|error| error.to_string())?;
         Ok(Arc::new(Frame {

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 pub const BAUD: u32 = 1_000_000;
 /// How long one try of a transaction waits for its replies.
 pub const TRY: Duration = Duration::from_millis(10);
-/// In simulated time a transaction may take this long, so that a busy machine cannot change what is recorded.
-const SIMULATED_TRY: Duration = Duration::from_secs(1);
+/// In simulated time no reply is lost, and a transaction may take this long, so that a busy machine cannot change what is
+/// recorded.
+const SIMULATED_TRY: Duration = Duration::from_secs(60);
 /// The line counts as quiet after this long without a byte.
 const QUIET: Duration = Duration::from_millis(1);
 /// The longest that a failed try waits for quiet; a line that chatters on is left to the next flush.
@@ -51,7 +52,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Opens the port for this process alone. `simulated` lets transactions take a second, whatever their deadline.
+    /// Opens the port for this process alone. `simulated` lets transactions take a minute, whatever their deadline.
     pub fn open(path: &str, motors: Vec<Motor>, simulated: bool) -> Result<Bus, ArmError> {
         let port = TTYPort::open(&serialport::new(path, BAUD)).map_err(|e| open_error(path, e))?;
         Ok(Bus {
@@ -197,7 +198,7 @@ impl Bus {
         self.decoder.clear();
         self.transmit(request)?;
         let mut replies: Vec<Option<Packet>> = vec![None; ids.len()];
-        let (mut broken, mut foreign, mut until) = (false, false, until);
+        let (mut broken, mut foreign, mut until, mut overdue) = (false, false, until, false);
         loop {
             while let Some(next) = self.decoder.next(params) {
                 match next {
@@ -214,7 +215,7 @@ impl Bus {
                 // A broken reply is not followed by a whole one; only those of other motors may still come.
                 until = until.min(Instant::now() + QUIET);
             }
-            if !self.fill(until)? {
+            if overdue || !self.fill(until)? {
                 let (port, motor) = (self.path.clone(), self.motor(ids[missing]));
                 return Err(match (broken, foreign) {
                     (true, _) => ArmError::Checksum { port, motor },
@@ -222,6 +223,7 @@ impl Bus {
                     (false, false) => ArmError::Timeout { port, motor, waited: Duration::ZERO },
                 });
             }
+            overdue = Instant::now() >= until;
         }
         let replies: Vec<Packet> = replies.into_iter().flatten().collect();
         for reply in &replies {
@@ -238,14 +240,12 @@ impl Bus {
         self.port.write_all(&packet.encode()).map_err(|e| self.lost(e))
     }
 
-    /// Waits for bytes and gives them to the decoder. False when `until` has passed.
+    /// Waits for bytes and gives them to the decoder. False when there are none by `until`. What has come is taken even
+    /// then: a busy machine may not have let this thread look for it in time.
     fn fill(&mut self, until: Instant) -> Result<bool, ArmError> {
         let mut bytes = [0; 256];
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
             self.port.set_timeout(left).map_err(|e| self.lost(e.into()))?;
             match self.port.read(&mut bytes) {
                 Ok(0) => return Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
@@ -253,7 +253,11 @@ impl Bus {
                     self.decoder.push(&bytes[..n]);
                     return Ok(true);
                 }
-                Err(e) if matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted) => {}
+                Err(e) if matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted) => {
+                    if left.is_zero() {
+                        return Ok(false);
+                    }
+                }
                 Err(e) => return Err(self.lost(e)),
             }
         }
@@ -262,7 +266,7 @@ impl Bus {
     /// Reads until nothing comes any more.
     fn drain(&mut self) -> Result<(), ArmError> {
         let end = Instant::now() + LONGEST_DRAIN;
-        while self.fill(end.min(Instant::now() + QUIET))? {}
+        while Instant::now() < end && self.fill(end.min(Instant::now() + QUIET))? {}
         Ok(())
     }
 

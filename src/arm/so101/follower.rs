@@ -62,7 +62,6 @@ impl Follower {
                 return Err(error);
             }
         };
-        arm.finish_connecting();
         Ok(Follower {
             arm,
             clock: clock.clone(),
@@ -183,7 +182,7 @@ fn hold(arm: &mut Arm) -> Result<Vec<f32>, ArmError> {
             }
         }
     }
-    let present = arm.steps(super::soon())?;
+    let present = arm.steps(arm.soon())?;
     for (id, step) in IDS.into_iter().zip(&present) {
         arm.write(id, reg::GOAL_POSITION, *step)?;
     }

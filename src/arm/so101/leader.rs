@@ -34,7 +34,6 @@ impl Leader {
         for id in IDS {
             arm.write(id, reg::OPERATING_MODE, 0)?;
         }
-        arm.finish_connecting();
         Ok(Leader { arm, shut_down: false })
     }
 }

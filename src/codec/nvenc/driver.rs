@@ -14,6 +14,8 @@ use std::mem::{MaybeUninit, transmute};
 use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+/// The library of CUDA.
+const CUDA: &str = "libcuda.so.1";
 /// The library of NVENC.
 const LIBRARY: &str = "libnvidia-encode.so.1";
 /// The oldest NVIDIA driver that speaks the version of NVENC that the bindings are made for.
@@ -180,7 +182,9 @@ impl Context {
         let status = unsafe { (driver.cuda.retain_context)(&mut raw, device) };
         cuda_ok("cuDevicePrimaryCtxRetain", status, Stage::Open)?;
         let context = Arc::new(Context { driver, device, raw });
-        Ok(kept().entry(gpu_id).or_insert(context).clone())
+        // Where another thread was faster, its context is taken, and this one given back behind the lock.
+        let first = kept().entry(gpu_id).or_insert_with(|| context.clone()).clone();
+        Ok(first)
     }
 
     /// Makes this the context of the calling thread. One that was good and is so no longer is lost, and forgotten.
@@ -227,8 +231,6 @@ pub fn versions() -> Versions {
     let fake = unsafe { cuda.get::<*const c_void>("recorder_fake_driver") }.is_ok();
     Versions { driver, api: api.ok().map(|(major, minor)| format!("{major}.{minor}")), fake }
 }
-
-const CUDA: &str = "libcuda.so.1";
 
 fn cuda_library() -> Result<&'static Library, Fault> {
     // SAFETY: NVIDIA's driver is made to be loaded; what its initialisation does is its own.

@@ -86,7 +86,9 @@ fn inject(n: usize) -> Outcome {
     let fault = Fault::nth(n);
     let described = fault.at(random(n as u64) % PICTURES);
     let faulty = Faulty::new(&described);
-    let ended = faulty.record(STREAMING);
+    // A machine that is busy with something else must not look like a GPU that hangs, where something else is meant.
+    let patient: &[&str] = if fault == Fault::Hang { &[] } else { &["--limits.gpu_watchdog_ms=30000"] };
+    let ended = faulty.record(patient);
     assert_eq!(ended.code, Some(0), "{described}: {}", ended.text);
     assert!(ended.text.contains("2 episodes saved, 0 discarded, 0 failed"), "{described}: {}", ended.text);
     run_support::check(&faulty.root());
@@ -98,7 +100,7 @@ fn inject(n: usize) -> Outcome {
         Fault::Status(status) => {
             let (_, name) = STATUSES.iter().find(|(known, _)| *known == status).unwrap();
             let reason = format!("answered {status}, {name}");
-            assert!(switches.iter().any(|switch| switch.reason.contains(&reason)), "{described}: {switches:?}");
+            assert!(switches.len() == 1 && switches[0].reason.contains(&reason), "{described}: {switches:?}");
             format!("status {status}, {name}")
         }
         Fault::Hang if switches.iter().any(|switch| switch.reason.contains("opening")) => "hang in opening".into(),

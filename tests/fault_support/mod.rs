@@ -13,8 +13,7 @@ const SIZE: (usize, usize) = (160, 120);
 pub const ROWS: usize = 45;
 pub const CAMERAS: [&str; 2] = ["front", "wrist"];
 
-/// Every kind of deferred encoding, and encoding at once.
-pub const STREAMING: &[&str] = &[];
+/// Videos are encoded after their take, and the next one waits for that; it does not.
 pub const SYNC: &[&str] = &["--dataset.streaming_encoding=false"];
 pub const ASYNC: &[&str] = &["--dataset.streaming_encoding=false", "--dataset.async_video_encoding=true"];
 

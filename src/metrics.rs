@@ -136,7 +136,7 @@ pub fn register_arms() {
 
 /// Makes the counters of takes and parts exist from the start.
 pub fn register_run() {
-    for (actor, reason) in [("camera", "lost"), ("arm", "lost"), ("encoder", "failed")] {
+    for (actor, reason) in [("camera", "lost"), ("arm", "lost"), ("encoder", "error")] {
         metrics::counter!(ACTOR_RESTARTS, "actor" => actor, "reason" => reason).increment(0);
     }
     for outcome in ["saved", "discarded", "failed"] {

@@ -34,7 +34,7 @@ async fn every_declared_metric_is_served() {
         ("recorder_frames_written_total{camera=\"wrist\"}", 90.0),
         ("recorder_frames_duplicated_total{camera=\"front\"}", 0.0),
         ("recorder_episodes_total{outcome=\"saved\"}", 2.0),
-        ("recorder_actor_restarts_total{actor=\"encoder\",reason=\"failed\"}", 1.0),
+        ("recorder_actor_restarts_total{actor=\"encoder\",reason=\"error\"}", 1.0),
         ("recorder_encoder_sessions", 0.0),
         ("recorder_queue_frames{camera=\"front\"}", 0.0),
     ] {

@@ -301,10 +301,16 @@ fn show(live: Option<&Live>, status: &SharedStatus) {
 }
 
 fn summary(status: &Status, config: &Config) -> String {
-    let Status { root, saved, discarded, failed, dataset_episodes, dropped, .. } = status;
+    let Status { root, saved, discarded, failed, dataset_episodes, dropped, waiting, .. } = status;
     let episodes = if *saved == 1 { "episode" } else { "episodes" };
     let counts = format!("{saved} {episodes} saved, {discarded} discarded, {failed} failed");
     let mut text = format!("{root}: {counts}; {dataset_episodes} in the data set; {dropped} frames dropped\n");
+    if *waiting > 0 {
+        let _ = writeln!(
+            text,
+            "{waiting} more wait on disk to be encoded: the next run does it, or `recorder regenerate {root}`"
+        );
+    }
     if *dataset_episodes > 0 {
         let _ = writeln!(text, "load it: LeRobotDataset(\"{}\", root=\"{root}\")", config.dataset.repo_id);
     }

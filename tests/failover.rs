@@ -76,25 +76,37 @@ async fn an_encoder_that_fails_for_ever_ends_the_run_by_name_and_keeps_what_is_s
     }
 }
 
-/// Invariant 9: with every encoder stuck, ticks and rows go on, frames go to disk, and nothing is lost. In simulated time,
-/// where a busy machine drops nothing.
+/// Invariant 9: with every encoder stuck, ticks and rows go on, frames go to disk, and nothing is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn stuck_encoders_hold_up_nothing_and_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("set");
-    let overrides =
-        [("dataset.video_encoding_queue_size", "10"), ("dataset.num_episodes", "1"), ("dataset.episode_time_s", "10")];
+    let overrides = [
+        ("robot.cameras.front.realtime", "true"),
+        ("robot.cameras.wrist.realtime", "true"),
+        // Slow enough that what memory may hold on the way (24 frames) lasts for seconds of a machine that does not get on.
+        ("robot.cameras.front.fps", "5"),
+        ("robot.cameras.wrist.fps", "5"),
+        ("dataset.fps", "5"),
+        ("dataset.encoder.gop", "5"),
+        ("dataset.video_encoding_queue_size", "10"),
+        ("dataset.num_episodes", "1"),
+        ("dataset.episode_time_s", "900"),
+    ];
     let (gate, open) = gated();
-    let (running, status) = start(&config(SMALL, &root, &overrides), simulated(), open).await;
+    let (running, status) = start(&config(SMALL, &root, &overrides), real(), open).await;
     // Far beyond what memory may hold (10, a fragment of 15): the rest is on disk.
-    until(&status, "the queue is long", |s| s.cameras.iter().all(|c| c.queue > 250)).await;
+    until(&status, "the queue is long", |s| s.cameras.iter().all(|c| c.queue > 40 && c.captured > 40)).await;
+    running.key(Key::Stop);
     gate.open();
     running.wait().await.unwrap();
     check(&root);
     let summary = &summaries(&root)[0];
     for (name, camera) in &summary.cameras {
         let c = &camera.counters;
-        assert_eq!((c.captured, c.written, c.repeated), (300, 300, 0), "{name}: {c:?}");
+        // A machine that is busy with something else may deliver frames late; none is dropped for want of room.
+        let only_late = c.dropped.keys().all(|reason| matches!(reason, DropReason::Late | DropReason::Superseded));
+        assert!(only_late, "{name}: {c:?}");
         let shown = Rows::read(&root, 0).ints(&format!("observation.images.{name}/sequence"));
         let seen = burnt_in(&root, name, 0, 160, 120);
         assert_eq!(seen.into_iter().map(|n| n.map_or(-1, i64::from)).collect::<Vec<_>>(), shown, "{name}");

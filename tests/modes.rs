@@ -172,6 +172,43 @@ async fn what_waits_is_encoded_by_the_next_run() {
     }
 }
 
+/// `recorder regenerate` makes episodes of what waits, in a new data set and in one that has some.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_encoded_by_regenerate() {
+    for before in [0, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("set");
+        if before > 0 {
+            record(&config(SMALL, &root, &[]), simulated(), backend::standard()).await;
+        }
+        let (gate, open) = gated();
+        let resume = if before > 0 { "true" } else { "false" };
+        let overrides = [DEFERRED, ASYNC, ("dataset.num_episodes", "2"), ("dataset.resume", resume)];
+        let (running, status) = start(&config(SMALL, &root, &overrides), simulated(), open).await;
+        until(&status, "both are recorded", |s| s.waiting == 2).await;
+        running.controls().abort();
+        assert!(running.wait().await.is_err());
+        gate.open();
+        assert_eq!(waiting(&root), 2);
+        let regenerate = |more: &[&str]| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_recorder"));
+            let output = command.arg("regenerate").arg(&root).args(["--json", "--cpu"]).args(more).output().unwrap();
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{words}");
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+        };
+        assert_eq!(regenerate(&["--dry-run"])["added"], 0);
+        assert_eq!(waiting(&root), 2);
+        let summary = regenerate(&[]);
+        assert_eq!((&summary["added"], &summary["failed"]), (&2.into(), &0.into()));
+        assert_eq!(summaries(&root).len(), before + 2);
+        assert!(!root.join(".partial").exists());
+        check(&root);
+        every_frame_is_shown(&root, before + 2, 160, 120);
+        assert_eq!(regenerate(&[])["added"], 0, "there is nothing left to do");
+    }
+}
+
 /// Folders of takes that wait.
 fn waiting(root: &Path) -> usize {
     let takes = std::fs::read_dir(root.join(".partial")).unwrap();

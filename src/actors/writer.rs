@@ -53,6 +53,8 @@ pub enum WriterMessage {
     EncoderReplaced { stream: StreamId, frame: u64, from: &'static str, to: &'static str, reason: String },
     /// From the pool: the take cannot be encoded.
     EncodingFailed { take: TakeId, reason: String },
+    /// From the pool: what was kept of the take cannot be read.
+    KeptDamaged { take: TakeId, reason: String },
     /// From its own timer: make durable what has come, and look at the disk.
     Sync,
 }
@@ -66,6 +68,7 @@ impl WriterMessage {
             | WriterMessage::Discard { take }
             | WriterMessage::KeptAll { take }
             | WriterMessage::NoEncoder { take }
+            | WriterMessage::KeptDamaged { take, .. }
             | WriterMessage::EncodingFailed { take, .. } => *take,
             WriterMessage::End { report } => report.take,
             WriterMessage::Fragment { stream, .. }
@@ -312,6 +315,7 @@ impl WriterState {
                 if let Some(open) = self.takes.get_mut(&stream.take) {
                     open.kept.later.insert(stream.camera);
                 }
+                self.park(stream.take)?;
             }
 
             WriterMessage::EncoderReplaced { stream, frame, from, to, reason } => {
@@ -323,6 +327,13 @@ impl WriterState {
             // Reported like a failure of the disk: the take is lost.
             WriterMessage::EncodingFailed { take, reason } => {
                 if self.takes.contains_key(&take) {
+                    return Err(WriterError::Encoding(reason));
+                }
+            }
+            WriterMessage::KeptDamaged { take, reason } => {
+                if let Some(open) = self.takes.remove(&take) {
+                    // Else every start would stumble over it.
+                    open.writer.give_up()?;
                     return Err(WriterError::Encoding(reason));
                 }
             }
@@ -369,7 +380,6 @@ impl WriterState {
         if open.kept.later.is_empty() || open.kept.parked {
             return Ok(());
         }
-        open.kept.files.values().try_for_each(Spill::sync)?;
         open.writer.park(&WaitingTake::new(open.task.clone(), report.clone()))?;
         open.kept.parked = true;
         let later = std::mem::take(&mut open.kept.later);
@@ -389,10 +399,7 @@ impl WriterState {
     /// Makes durable what has come; the first take for which that fails.
     fn sync(&mut self) -> Result<(), (TakeId, WriterError)> {
         self.look_at_disk();
-        self.takes.iter().try_for_each(|(take, open)| {
-            let kept = || open.kept.files.values().try_for_each(|file| Ok(file.sync()?));
-            open.writer.sync().map_err(WriterError::from).and_then(|()| kept()).map_err(|error| (*take, error))
-        })
+        self.takes.iter().try_for_each(|(take, open)| open.writer.sync().map_err(|error| (*take, error.into())))
     }
 
     /// Saves takes that are whole, oldest first; one that is not whole holds up those after it.

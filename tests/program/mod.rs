@@ -101,12 +101,8 @@ impl Lab {
     /// As [`Lab::record`], and does not wait for the end.
     pub fn start(&self, overrides: &[&str]) -> Running {
         let mut command = self.command(env!("CARGO_BIN_EXE_recorder"));
-        command.args(["--config", "lab.toml"]).args(overrides).stdin(Stdio::null());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = channel();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Running { child, lines, text: String::new() }
+        command.args(["--config", "lab.toml"]).args(overrides);
+        Running::of(command)
     }
 
     /// Every file and folder, with the files' bytes.
@@ -135,6 +131,16 @@ pub struct Running {
 }
 
 impl Running {
+    /// Starts a command.
+    pub fn of(mut command: Command) -> Running {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (sender, lines) = channel();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Running { child, lines, text: String::new() }
+    }
+
     /// Waits for a line of the log that contains `part`.
     pub fn wait_for(&mut self, part: &str) -> String {
         let deadline = Instant::now() + PATIENCE;

@@ -13,14 +13,14 @@ devices=(
   /dev/serial/by-id/usb-fakeusb_USB_Single_Serial_{follower,leader}-if00
 )
 for device in "${devices[@]}"; do
-  for ((i = 0; i < 300; i++)); do
+  for ((i = 0; i < 1800; i++)); do
     [ -e "$device" ] && break
     kill -0 $fakeusb || { cat fakeusb.log >&2; exit 1; }
     sleep 0.1
   done
-  [ -e "$device" ] || { echo "guest: $device did not appear in 30 s" >&2; exit 1; }
+  [ -e "$device" ] || { echo "guest: $device did not appear in 180 s" >&2; exit 1; }
 done
-udevadm settle
+udevadm settle --timeout=300
 
 # The kernel's own list of the frames that it handed over, with its time stamps.
 trace=/sys/kernel/debug/tracing

@@ -30,7 +30,7 @@ clip() { # NAME FILTER
 clip front null
 clip wrist hue=h=180
 
-VM_UDEV=1 VM_VERBOSE=1 VM_TIMEOUT=${VM_TIMEOUT:-400} VM_LOG=$box/console.log VM_DMESG=$box/dmesg.log \
+VM_UDEV=1 VM_VERBOSE=1 VM_TIMEOUT=${VM_TIMEOUT:-1500} VM_LOG=$box/console.log VM_DMESG=$box/dmesg.log \
   "$here/vmrun.sh" "$box" bash guest.sh
 
 for name in copy h264; do

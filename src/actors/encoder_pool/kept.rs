@@ -20,15 +20,24 @@ impl PoolState {
     pub(super) fn add_kept(&mut self, id: StreamId, file: PathBuf, first: u64, frames: u64) {
         match Spill::reopen(file) {
             // The writer keeps only takes of which every frame is there.
-            Ok((_, Some(cut))) => self.fail(id.take, &cut.to_string()),
+            Ok((_, Some(cut))) => self.damaged(id.take, cut.to_string()),
             Ok((mut spill, None)) => {
                 spill.rewind(first);
                 let mut stream = self.stream(id.camera, frames, spill);
                 (stream.kept, stream.finishing, stream.next_frame) = (true, true, first);
+                stream.replaced = stream.spill.stand_ins().filter(|index| *index >= first).collect();
                 self.streams.insert(id, stream);
             }
             Err(error) => self.fail(id.take, &error.to_string()),
         }
+    }
+
+    /// What was kept of a take cannot be read to its end.
+    fn damaged(&mut self, take: TakeId, reason: String) {
+        for id in self.ids(take) {
+            self.close(id);
+        }
+        let _ = self.arguments.writer.cast(WriterMessage::KeptDamaged { take, reason });
     }
 
     /// Starts kept streams, oldest take first, as many at a time as there are workers.

@@ -109,7 +109,7 @@ fn session_row(Tried { tried, figures, failure }: &Tried<Sessions, SessionFigure
 fn recording_row(
     Tried { tried, figures, failure }: &Tried<Recording, RecordingFigures>,
     is_fake: bool,
-) -> [String; 10] {
+) -> [String; 11] {
     let is_gpu = tried.device == Device::Gpu && !tried.stand_in;
     let what = format!("{}{}", tried.describe(), fake(is_fake && is_gpu));
     let Some(figures) = figures else {

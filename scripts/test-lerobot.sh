@@ -44,12 +44,39 @@ if grep -rhE '"repeated": [1-9]' "$work"/{file,copy}/recorder/episodes; then
   exit 1
 fi
 
+# On the fake driver: GPU encoders that die in the middle of an episode, and codecs that only a GPU makes. The fake encodes
+# H.265 and AV1 slowly: small pictures, few of them.
+cargo build --release --locked --package fake-nvidia
+fake=$work/fake-driver
+mkdir "$fake"
+library=$(realpath "$target/release/libfake_nvidia.so")
+for name in libcuda.so libcuda.so.1 libnvidia-encode.so.1; do ln -s "$library" "$fake/$name"; done
+on_fake() { # FAULTS CONFIG NAME [OVERRIDE...]
+  local faults=$1
+  shift
+  LD_LIBRARY_PATH=$fake FAKE_NVENC=$faults record "$@" "${files[@]}" \
+    --dataset.gpu_video_encoding=true --limits.gpu_watchdog_ms=30000
+}
+on_fake fail=50:20 tests/py/file.toml death
+grep -q '"from": "nvenc"' "$work"/death/recorder/episodes/*/*.json || { echo "test-lerobot: no encoder died" >&2; exit 1; }
+for codec in hevc av1; do
+  on_fake '' tests/py/file.toml "$codec" --dataset.encoder.codec=$codec --dataset.num_episodes=1 --dataset.episode_time_s=1
+done
+
+# Encoded anew, from each codec, and what is kept as it is.
+for name in death hevc av1 copy; do
+  cp -r "$work/$name" "$work/$name-to-h264"
+  "$recorder" regenerate "$work/$name-to-h264" --cpu --quality 26
+done
+cp -r "$work/copy" "$work/copy-to-copy"
+"$recorder" regenerate "$work/copy-to-copy" --codec copy
+
 passed=0
 failed=0
 hold() { # COMMAND...
   if "$env/bin/python" "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 }
-for name in demo file copy; do
+for name in demo file copy death hevc av1 {death,hevc,av1,copy}-to-h264 copy-to-copy; do
   hold tests/py/check_lerobot.py "$work/$name"
 done
 

@@ -8,6 +8,7 @@ pub mod account;
 pub mod actors;
 pub mod align;
 pub mod arm;
+pub mod bench;
 pub mod budget;
 pub mod camera;
 pub mod check;

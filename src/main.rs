@@ -3,6 +3,9 @@
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use recorder::actors::recorder::RunError;
+use recorder::bench;
+use recorder::bench::job::{Arguments, Job};
+use recorder::bench::measure::BenchError;
 use recorder::child;
 use recorder::cli::{self, Cli, Command, split_overrides};
 use recorder::codec::backend::Device;
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Some(Command::Schema { markdown: true }) => print(&reference::markdown()),
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
         Some(Command::Encoders(options)) => encoders(options),
+        Some(Command::Bench(options)) => bench(&cli, options, &overrides),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
         Some(Command::Regenerate(arguments)) => regenerate(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
@@ -172,12 +176,49 @@ fn regenerate(arguments: &regenerate::Arguments) -> anyhow::Result<u8> {
     }
 }
 
-fn record(config: Config) -> anyhow::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn bench(cli: &Cli, options: &Arguments, overrides: &[config::Override]) -> anyhow::Result<u8> {
+    let job = Job::new(options, cli.config.as_deref(), overrides)?;
+    let folder = match &options.keep {
+        Some(path) => {
+            bench::Folder::kept(path).with_context(|| format!("--keep {}: expected a new folder", path.display()))?
+        }
+        None => bench::Folder::temporary(&job.config).context("no folder for the data sets can be made")?,
+    };
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        if let Some(handle) = metrics::install() {
+            tokio::spawn(http::upkeep(handle));
+        }
+        let mut interrupts = interrupts()?;
+        tokio::select! {
+            report = bench::run(&job, folder.path()) => {
+                let report = report.map_err(|error| match error {
+                    BenchError::NoSpace(error) => anyhow::Error::from(error),
+                    BenchError::Dataset(error) => error.into(),
+                    BenchError::Codec(error) => error.into(),
+                    BenchError::Run(error) => error.into(),
+                })?;
+                let json = || format!("{:#}\n", serde_json::json!(report));
+                print(&if options.json { json() } else { bench::render::text(&report) })?;
+                Ok(u8::from(!report.ok))
+            }
+            Some(Interrupt(code)) = interrupts.recv() => Ok(code),
+        }
+    });
+    runtime.shutdown_background();
+    result
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .enable_all()
         .build()
-        .context("the runtime cannot be started")?;
+        .context("the runtime cannot be started")
+}
+
+fn record(config: Config) -> anyhow::Result<u8> {
+    let runtime = runtime()?;
     let result = runtime.block_on(record_until_ended(config));
     // Whatever still runs was told to stop at once.
     runtime.shutdown_background();

@@ -56,6 +56,7 @@ metrics! {
     CAPTURE_INTERVAL = "recorder_capture_interval_seconds", Kind::Histogram(FRAME_BUCKETS), ["camera"], "Time from one captured frame to the next.";
     ENCODE_DURATION = "recorder_encode_duration_seconds", Kind::Histogram(FRAME_BUCKETS), ["camera", "backend"], "Work to decode and encode one frame.";
     ENCODE_LAG = "recorder_encode_lag_seconds", Kind::Histogram(LAG_BUCKETS), ["camera"], "Age of a frame when its fragment is written to the file.";
+    WRITE_DURATION = "recorder_write_duration_seconds", Kind::Histogram(TRANSACTION_BUCKETS), ["camera"], "Work to write one fragment to its video file.";
     CAMERA_SKEW = "recorder_camera_skew_seconds", Kind::Histogram(FRAME_BUCKETS), [], "Time between the oldest and the newest capture in one row.";
     TICK_JITTER = "recorder_tick_jitter_seconds", Kind::Histogram(JITTER_BUCKETS), [], "How late a tick of the control loop woke.";
     ARM_TRANSACTION = "recorder_arm_transaction_seconds", Kind::Histogram(TRANSACTION_BUCKETS), ["arm"], "Time of one tick's talk with an arm.";

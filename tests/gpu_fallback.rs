@@ -12,7 +12,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const GPU: [(&str, &str); 1] = [("dataset.gpu_video_encoding", "true")];
+/// A busy machine must not be taken for a session that hangs.
+const GPU: [(&str, &str); 2] = [("dataset.gpu_video_encoding", "true"), ("limits.gpu_watchdog_ms", "60000")];
+/// With sessions that do hang: as long as a test can wait for them.
+const IMPATIENT: [(&str, &str); 2] = [GPU[0], ("limits.gpu_watchdog_ms", "3000")];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -62,7 +65,8 @@ async fn a_gpu_session_that_dies_loses_and_doubles_nothing() {
             let root = dir.path().join("set");
             let gate = Arc::new(Gate::default());
             let open = faulty(fault, *n, &gate);
-            let status = record_on_gpu(&config(SMALL, &root, &GPU), simulated(), open, no_gpu()).await;
+            let overrides = if fault == Fault::Hang { IMPATIENT } else { GPU };
+            let status = record_on_gpu(&config(SMALL, &root, &overrides), simulated(), open, no_gpu()).await;
             gate.open();
             assert_eq!((status.saved, status.failed), (2, 0), "{fault:?} at {n}");
             check(&root);
@@ -119,7 +123,7 @@ async fn a_gpu_that_fails_often_rests_and_is_used_again_when_it_works() {
     });
     // The GPU rests 10 s, then 20 s, of simulated time. An episode begins when the one before is saved, so that what a
     // probe found has been heard of.
-    let overrides = [GPU[0], ("dataset.num_episodes", "30"), ("dataset.reset_time_s", "0.5")];
+    let overrides = [GPU[0], GPU[1], ("dataset.num_episodes", "30"), ("dataset.reset_time_s", "0.5")];
     let status = record_on_gpu(&config(SMALL, &root, &overrides), simulated(), open, prober).await;
     assert_eq!((status.saved, status.failed), (30, 0));
     check(&root);

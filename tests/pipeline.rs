@@ -211,6 +211,18 @@ async fn cameras_alone_and_an_arm_alone_record_too() {
     assert_eq!(summaries(&arm)[0].length, 30);
 }
 
+/// Fragments are a second at most, so a GOP may go on in the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gop_may_be_longer_than_a_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("set");
+    let overrides = [("dataset.fps", "5"), ("dataset.encoder.gop", "15"), ("dataset.episode_time_s", "8")];
+    let status = record(&config(SMALL, &root, &overrides), simulated(), backend::standard()).await;
+    assert_eq!((status.saved, status.failed), (2, 0));
+    check(&root);
+    every_frame_is_shown(&root, 2, 160, 120);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn simulated_time_stops_when_all_is_recorded() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@
 
 use crate::clip::{self, FPS, HEIGHT, WIDTH};
 use crate::{Result, line, note};
+use recorder::bench::machine::process_time;
 use recorder::codec::backend::{self, PictureEncoder};
 use recorder::codec::jpeg::Decoder;
 use recorder::codec::openh264::Encoder;
@@ -12,7 +13,6 @@ use recorder::codec::yuv::I420;
 use recorder::config::schema::{ColorRange, Config};
 use recorder::console::http;
 use recorder::{config, metrics, run, status};
-use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,11 +49,6 @@ impl Spent {
         let (cpu, wall) = (self.cpu.as_secs_f64(), self.wall.as_secs_f64());
         format!("{:.2} CPU ms a frame, {:.0} frames/s", cpu * 1e3 / frames as f64, frames as f64 / wall)
     }
-}
-
-fn process_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// The section.

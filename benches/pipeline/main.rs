@@ -9,6 +9,8 @@ mod cost;
 mod process;
 mod realtime;
 
+use recorder::bench::BUSY;
+use recorder::bench::machine;
 use std::path::Path;
 use std::time::Instant;
 
@@ -24,9 +26,6 @@ const SECTIONS: [Section; 5] = [
     ("copy", realtime::copy),
 ];
 
-/// Cores that other programs may use before that is said.
-const BUSY: f64 = 0.05;
-
 fn main() -> Result<()> {
     // Cargo passes `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -40,9 +39,9 @@ fn main() -> Result<()> {
     for (name, section) in SECTIONS {
         if wanted.is_empty() || wanted.iter().any(|wish| wish == name) {
             println!("\n{name}");
-            let (others, start) = (process::others_time()?, Instant::now());
+            let (others, start) = (machine::others_time()?, Instant::now());
             section(dir.path())?;
-            let others = (process::others_time()?.saturating_sub(others)).as_secs_f64() / start.elapsed().as_secs_f64();
+            let others = (machine::others_time()?.saturating_sub(others)).as_secs_f64() / start.elapsed().as_secs_f64();
             let hint = if others > BUSY { ": the figures are not those of an idle machine" } else { "" };
             note("other programs meanwhile", format!("{others:.2} cores{hint}"));
         }

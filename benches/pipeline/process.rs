@@ -1,6 +1,7 @@
 //! The recorder as a process of its own, watched from outside.
 
 use crate::Result;
+use recorder::bench::machine::{self, kib};
 use recorder::dataset::{CameraCounters, EpisodeSummary};
 use recorder::metrics;
 use std::fs;
@@ -36,7 +37,7 @@ impl Report {
 
     /// Captured and in no video, or never delivered.
     pub fn lost(&self) -> u64 {
-        self.sum(|camera| camera.dropped.values().sum::<u64>() + camera.sequence_gaps)
+        self.sum(CameraCounters::lost)
     }
 
     /// Rows that show the picture of the row before.
@@ -51,8 +52,6 @@ impl Report {
 }
 
 const LOOK: Duration = Duration::from_millis(500);
-/// The kernel tells processes' times in hundredths of a second, whatever its own clock.
-const KERNEL_TICK: Duration = Duration::from_millis(10);
 
 /// Runs the program on `config`, whose data set is to be at `root`.
 pub fn run(dir: &Path, root: &Path, config: &str) -> Result<Report> {
@@ -123,10 +122,6 @@ fn most_waiting(page: &str) -> Option<u64> {
     lines.filter_map(|line| Some(line.rsplit(' ').next()?.parse::<f64>().ok()? as u64)).max()
 }
 
-fn kib(status: &str, field: &str) -> Option<u64> {
-    status.lines().find_map(|line| line.strip_prefix(field))?.split_whitespace().next()?.parse().ok()
-}
-
 fn get(address: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
@@ -137,30 +132,5 @@ fn get(address: &str, path: &str) -> Result<String> {
 
 /// User and system time of all children that have ended.
 fn children_time() -> Result<Duration> {
-    own_times().map(|[_, children]| children)
-}
-
-/// Of this process, and of all its children that have ended.
-fn own_times() -> Result<[Duration; 2]> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // The second field is the program's name in parentheses, and may hold anything.
-    let fields = stat.rsplit_once(')').ok_or("/proc/self/stat without a name")?.1;
-    let ticks: Vec<u32> = fields.split_whitespace().skip(11).map_while(|field| field.parse().ok()).take(4).collect();
-    match ticks[..] {
-        [user, system, children_user, children_system] => {
-            Ok([KERNEL_TICK * (user + system), KERNEL_TICK * (children_user + children_system)])
-        }
-        _ => Err("/proc/self/stat without times".into()),
-    }
-}
-
-/// CPU time that all other programs have used since the machine started.
-pub fn others_time() -> Result<Duration> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let ticks: Vec<u32> = stat.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
-    let [user, nice, system, _idle, _waiting, interrupts, soft_interrupts, ..] = ticks[..] else {
-        return Err("/proc/stat without times".into());
-    };
-    let all = KERNEL_TICK * (user + nice + system + interrupts + soft_interrupts);
-    Ok(own_times()?.into_iter().fold(all, Duration::saturating_sub))
+    Ok(machine::own_times().map(|[_, children]| children)?)
 }

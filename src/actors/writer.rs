@@ -22,7 +22,7 @@ use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the writer hears.
 #[derive(Debug)]
@@ -275,7 +275,11 @@ impl WriterState {
             }
             WriterMessage::Fragment { stream, fragment, newest } => {
                 let Some(open) = self.takes.get_mut(&stream.take) else { return Ok(()) };
+                let start = Instant::now();
                 open.writer.push_fragment(stream.camera, &fragment)?;
+                let camera = self.arguments.camera_names[stream.camera].clone();
+                ::metrics::histogram!(metrics::WRITE_DURATION, "camera" => camera)
+                    .record(start.elapsed().as_secs_f64());
                 for (index, reason) in &fragment.substituted {
                     open.substituted.push((stream.camera, *index, *reason));
                     metrics::dropped(&self.arguments.camera_names[stream.camera], *reason, 1);

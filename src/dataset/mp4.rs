@@ -83,7 +83,8 @@ impl Mp4Writer {
         &self.path
     }
 
-    /// Writes a fragment, which must start at frame [`Mp4Writer::frames`] with a key frame. Nothing has changed after an error.
+    /// Writes a fragment, which must start at frame [`Mp4Writer::frames`], the file's first one with a key frame; a GOP that
+    /// is longer than a fragment goes on in the next. Nothing has changed after an error.
     pub fn append(&mut self, fragment: &Fragment) -> Result<()> {
         let first_frame = self.frames();
         if fragment.first_frame != first_frame {
@@ -148,7 +149,9 @@ impl Mp4Writer {
         let wrong = |expected, found: String| Err(DatasetError::Fragment { path: self.path.clone(), expected, found });
         match fragment.samples.first() {
             None => return wrong("at least one frame", "none".into()),
-            Some(first) if !first.sync => return wrong("a key frame first", "another kind of frame".into()),
+            Some(first) if !first.sync && self.entry.is_none() => {
+                return wrong("a key frame first", "another kind of frame".into());
+            }
             Some(_) => {}
         }
         let found = fragment.format.name();

@@ -34,6 +34,13 @@ pub struct CameraCounters {
     pub encoder_switches: Vec<EncoderSwitch>,
 }
 
+impl CameraCounters {
+    /// Captured and in no video, or never delivered.
+    pub fn lost(&self) -> u64 {
+        self.dropped.values().sum::<u64>() + self.sequence_gaps
+    }
+}
+
 /// A change of the encoder in the middle of a video.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncoderSwitch {

@@ -48,11 +48,11 @@ pub enum RegenerateError {
     /// Not a data set, or one that is in use.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// There are videos that only ffmpeg decodes.
+    /// There are, or are to be, videos that only ffmpeg decodes.
     #[error(
-        "{path} holds {codec}: expected the programs ffmpeg and ffprobe to decode it, found none; install them (Debian: apt-get install ffmpeg)"
+        "{reason}: expected the programs ffmpeg and ffprobe to decode that, found none; install them (Debian: apt-get install ffmpeg)"
     )]
-    NoFfmpeg { path: String, codec: String },
+    NoFfmpeg { reason: String },
     /// What was recorded and not encoded yet could not be encoded; it waits as before.
     #[error("recorded episodes wait to be encoded, and could not be: {0}; they are safe on disk")]
     Waiting(String),
@@ -176,11 +176,15 @@ fn encode_anew(
         return copy(summary, &work);
     }
     let device = if work.is_empty() { Device::Cpu } else { device(arguments, target, prober, &mut summary)? };
-    let foreign = work.iter().find_map(|(file, codec)| Some((file, codec.clone().filter(|codec| codec != "mjpeg")?)));
-    if let Some((file, codec)) = foreign
-        && !video::has_ffmpeg()
-    {
-        return Err(RegenerateError::NoFfmpeg { path: file.path.display().to_string(), codec });
+    let foreign = work.iter().find(|(_, codec)| codec.as_ref().is_some_and(|codec| codec != "mjpeg"));
+    let codec = codec_name(arguments.codec);
+    let reason = match foreign {
+        Some((file, codec)) => Some(format!("{} holds {}", file.path.display(), codec.as_deref().unwrap_or_default())),
+        None if arguments.codec != Codec::H264 && !work.is_empty() => Some(format!("new videos are to hold {codec}")),
+        None => None,
+    };
+    if let Some(reason) = reason.filter(|_| !video::has_ffmpeg()) {
+        return Err(RegenerateError::NoFfmpeg { reason });
     }
     if device == Device::Cpu && arguments.quality < arguments.cpu_quality() && !work.is_empty() {
         let finest = arguments.cpu_quality();

@@ -59,8 +59,8 @@ impl Fault {
             Fault::Status(status) => format!("fail={picture}:{status}"),
             // Far longer than the program runs.
             Fault::Hang => format!("hang={picture}:600000"),
-            // One session gives up after 250 tries; two may share them.
-            Fault::Busy => format!("busy={picture}:600"),
+            // A session gives up after 251 tries; the four that there may be at a time share them.
+            Fault::Busy => format!("busy={picture}:1200"),
             Fault::Sessions => "sessions=1".into(),
         }
     }
@@ -119,7 +119,7 @@ fn faults_at_random_frames_lose_and_double_nothing() {
     let outcomes = Mutex::new(Vec::new());
     let take_next = || next.lock().unwrap().next();
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..3 {
             scope.spawn(|| {
                 while let Some(n) = take_next() {
                     let outcome = inject(n);

@@ -111,7 +111,9 @@ impl Choice {
 
     /// In one line.
     pub fn describe(&self) -> String {
-        let name = backend::name(self.codec, self.device);
+        // The GPU may come back; until then it is the CPU, where that can.
+        let idle = !self.gpu_works && self.codec == Codec::H264;
+        let name = backend::name(self.codec, if idle { Device::Cpu } else { self.device });
         match self.codec {
             Codec::Copy => "copy: the cameras' JPEGs as they come".into(),
             codec => format!("{name}, {}", backend::codec_name(codec)),

@@ -7,7 +7,7 @@ use super::trial::Trial;
 use crate::child;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One part of what `recorder encoders` does.
@@ -16,7 +16,8 @@ use std::time::Duration;
 pub enum Part {
     Trial(Trial),
     Sessions(Sessions),
-    Recording(Recording),
+    /// Into this folder.
+    Recording(Recording, PathBuf),
 }
 
 impl Part {
@@ -34,6 +35,6 @@ pub fn run_for_parent(question: &str) -> serde_json::Result<String> {
     Ok(match serde_json::from_str(question)? {
         Part::Trial(trial) => child::answer(&trial.run()),
         Part::Sessions(sessions) => child::answer(&sessions.run()),
-        Part::Recording(recording) => child::answer(&recording.run()),
+        Part::Recording(recording, root) => child::answer(&recording.run(&root)),
     })
 }

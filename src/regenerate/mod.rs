@@ -5,7 +5,7 @@
 //! decodes to its end), made durable, and renamed over it; on any failure the old file is untouched. Statistics stay:
 //! they describe the pictures that were captured. info.json follows once all files of a camera are encoded anew.
 //!
-//! A run that is killed can be started again: every new file says of itself how it was encoded ([`tag`]), so that what
+//! A run that is killed can be started again: every new file says of itself how it was encoded (`tag.rs`), so that what
 //! is done is known from the files alone.
 
 mod decode;

@@ -25,8 +25,8 @@ const SIMULATED_TRY: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_millis(1);
 /// The longest that a failed try waits for quiet; a line that chatters on is left to the next flush.
 const LONGEST_DRAIN: Duration = Duration::from_millis(4);
-/// A port that takes no bytes for this long counts as lost.
-const LONGEST_WRITE: Duration = Duration::from_millis(100);
+/// A port that takes no bytes for this long counts as lost; a busy machine may hold them up for some time.
+const LONGEST_WRITE: Duration = Duration::from_secs(1);
 /// How long after a failure replies are told apart by their length.
 pub const SUSPICION: Duration = Duration::from_secs(10);
 /// A value that a register does not take this many times is refused.

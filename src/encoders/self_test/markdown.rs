@@ -23,6 +23,7 @@ impl Report {
             "recording",
             "frames",
             "dropped",
+            "repeated",
             "rows/s",
             "tick late p99 ms",
             "save p99 ms",
@@ -108,17 +109,20 @@ fn session_row(Tried { tried, figures, failure }: &Tried<Sessions, SessionFigure
 fn recording_row(
     Tried { tried, figures, failure }: &Tried<Recording, RecordingFigures>,
     is_fake: bool,
-) -> [String; 10] {
+) -> [String; 11] {
     let is_gpu = tried.device == Device::Gpu && !tried.stand_in;
     let what = format!("{}{}", tried.describe(), fake(is_fake && is_gpu));
     let Some(figures) = figures else {
-        let [a, b, c, d, e, f, g, h] = std::array::from_fn(|_| dash());
-        return [what, a, b, c, d, e, f, g, h, format!("FAILED: {}", failure.clone().unwrap_or_default())];
+        let mut cells = std::array::from_fn(|_| dash());
+        cells[0] = what;
+        cells[10] = format!("FAILED: {}", failure.clone().unwrap_or_default());
+        return cells;
     };
     [
         what,
         figures.captured.to_string(),
         figures.dropped.to_string(),
+        figures.repeated.to_string(),
         format!("{:.2}", figures.rows_per_second),
         format!("{:.2}", figures.tick_jitter_p99_ms),
         format!("{:.0}", figures.save_ms.p99),

@@ -139,7 +139,6 @@ impl SelfTest {
             seconds,
             death,
             stand_in: device == Device::Gpu && gpu.is_none(),
-            root: self.folder.join("recording"),
         };
         let deaths = [Death::Error, Death::Hang]
             .map(|death| recording(Device::Gpu, self.seconds.min(DEATH_SECONDS), Some(death)));
@@ -149,6 +148,7 @@ impl SelfTest {
 
     /// Records into a folder that is gone afterwards.
     fn record(&self, recording: &Recording, so_far: &Report) -> Result<RecordingFigures, String> {
+        let root = self.folder.join("recording");
         let largest = so_far.encoders.iter().filter(|tried| tried.tried.codec == Codec::H264);
         let largest = largest.filter_map(|tried| Some(tried.figures.as_ref()?.bits_per_second)).max().unwrap_or(0);
         // Two cameras, and as much again for the free space that the recorder asks for.
@@ -156,10 +156,10 @@ impl SelfTest {
         disk_space::require(&self.folder, bytes).map_err(|error| error.to_string())?;
         // Recording takes its time, decoding up to three times as much on a slow machine.
         let timeout = Duration::from_secs(120 + 4 * u64::from(recording.seconds));
-        let result = Part::Recording(recording.clone()).run_in_child(&self.program, timeout);
-        match std::fs::remove_dir_all(&recording.root) {
+        let result = Part::Recording(*recording, root.clone()).run_in_child(&self.program, timeout);
+        match std::fs::remove_dir_all(&root) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                result.and(Err(format!("{} cannot be removed: {error}", recording.root.display())))
+                result.and(Err(format!("{} cannot be removed: {error}", root.display())))
             }
             _ => result,
         }

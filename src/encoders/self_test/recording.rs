@@ -14,7 +14,7 @@ use crate::status;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ const LONGEST_EPISODE_S: u32 = 60;
 const RUNTIME_THREADS: usize = 2;
 
 /// What is recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
     /// What encodes, as long as nothing fails.
     pub device: Device,
@@ -35,8 +35,6 @@ pub struct Recording {
     pub death: Option<Death>,
     /// There is no GPU: where it would encode, the CPU's encoder stands in for it.
     pub stand_in: bool,
-    /// Folder of the data set; made anew.
-    pub root: PathBuf,
 }
 
 /// What was measured.
@@ -70,9 +68,9 @@ pub struct RecordingFigures {
 }
 
 impl Recording {
-    /// Records, and decodes what was recorded; why that failed, in one line.
-    pub fn run(&self) -> Result<RecordingFigures, String> {
-        let config = Arc::new(self.config()?);
+    /// Records into a new folder, and decodes what was recorded; why that failed, in one line.
+    pub fn run(&self, root: &Path) -> Result<RecordingFigures, String> {
+        let config = Arc::new(self.config(root)?);
         let killer = self.death.map(|death| Arc::new(Killer::new(death, self.middle())));
         let (stand_in, by_killer) = (self.stand_in, killer.clone());
         let standard = backend::standard();
@@ -111,11 +109,12 @@ impl Recording {
         runtime.shutdown_background();
         ended.map_err(|error| error.to_string())?;
         let saved = std::mem::take(&mut *saved.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        self.figures(&saved, cpu_cores, killer.and_then(|killer| killer.switch()))
+        self.figures(root, &saved, cpu_cores, killer.and_then(|killer| killer.switch()))
     }
 
     fn figures(
         &self,
+        root: &Path,
         saved: &[(EpisodeSummary, Duration)],
         cpu_cores: f64,
         switch: Option<Duration>,
@@ -128,7 +127,7 @@ impl Recording {
         if saved.len() as u64 != expected {
             return Err(format!("expected {expected} saved episodes, found {}", saved.len()));
         }
-        let recorded = recorded::check(&self.root)?;
+        let recorded = recorded::check(root)?;
         let videos = cameras.len() as u64;
         let seconds = (rows as f64 / f64::from(FPS)).max(f64::MIN_POSITIVE);
         Ok(RecordingFigures {
@@ -167,7 +166,7 @@ impl Recording {
         (self.episode_s() * f64::from(FPS) / 2.0) as u64 + 7
     }
 
-    fn config(&self) -> Result<Config, String> {
+    fn config(&self, root: &Path) -> Result<Config, String> {
         let (width, height) = SIZE;
         let camera = |name: &str| {
             format!("[robot.cameras.{name}]\ntype = \"synthetic\"\nwidth = {width}\nheight = {height}\nfps = {FPS}\n")
@@ -184,7 +183,7 @@ impl Recording {
             self.gpu_id,
         );
         let mut config = config::parse("self-test", &text, &[]).map_err(|error| error.to_string())?;
-        config.dataset.root = Some(self.root.clone());
+        config.dataset.root = Some(root.into());
         Ok(config)
     }
 }

@@ -59,8 +59,7 @@ fn recorded() -> RecordingFigures {
 }
 
 fn dying() -> Recording {
-    let root = PathBuf::new();
-    Recording { device: Device::Gpu, gpu_id: 0, seconds: 10, death: Some(Death::Error), stand_in: false, root }
+    Recording { device: Device::Gpu, gpu_id: 0, seconds: 10, death: Some(Death::Error), stand_in: false }
 }
 
 fn report(found: &GpuReport) -> Report {
@@ -120,7 +119,7 @@ fn a_recording_is_judged_by_its_pictures_its_account_and_its_switch() {
     let on_cpu = Recording { device: Device::Cpu, death: None, ..dying() };
     for (recording, figures, fault) in [
         (dying(), good(), None),
-        (on_cpu.clone(), RecordingFigures { switches: vec![], switch_ms: None, ..good() }, None),
+        (on_cpu, RecordingFigures { switches: vec![], switch_ms: None, ..good() }, None),
         (dying(), RecordingFigures { decoded: wrong(), ..good() }, Some("WRONG by a decoder: picture 3")),
         (dying(), RecordingFigures { written: 59, dropped: 1, ..good() }, None),
         (dying(), RecordingFigures { written: 59, ..good() }, Some("frames were lost: captured 60, written 59")),

@@ -22,6 +22,35 @@ fn check(key: &str, value: &str, expected: &[&str]) {
     }
 }
 
+/// With a GPU other things are possible, and other things contradict.
+#[test]
+fn what_nvenc_takes() {
+    let gpu = |more: &[(&str, &str)]| with(SMALL, &[&[("dataset.gpu_video_encoding", "true")], more].concat());
+    let (codec, quality, kind) = ("dataset.encoder.codec", "dataset.encoder.quality", "dataset.encoder.encoder_type");
+    let bitrate = ("dataset.encoder.bitrate", "4000000");
+    for good in [
+        &[(codec, "hevc"), (kind, "nvenc")][..],
+        &[(codec, "av1"), (quality, "63")],
+        &[bitrate],
+        &[(kind, "software")],
+        &[(codec, "copy")],
+    ] {
+        gpu(good).unwrap();
+    }
+    for (bad, expected) in [
+        (&[(codec, "hevc"), (quality, "52")][..], "0 to 51"),
+        (&[(codec, "av1"), (quality, "64")], "0 to 63"),
+        (&[(codec, "av1"), (kind, "software")], "only NVENC makes it"),
+        (&[(codec, "copy"), (kind, "nvenc")], "encodes nothing"),
+        (&[bitrate, (quality, "0")], "leave out one of the two"),
+        (&[bitrate, (kind, "software")], "constant quality"),
+        (&[("dataset.encoder.bitrate", "100")], "bits a second"),
+    ] {
+        let error = gpu(bad).expect_err(expected);
+        assert!(error.contains(expected), "{bad:?}: {error}");
+    }
+}
+
 #[test]
 fn defaults_are_lerobots() {
     let config = with(SMALL, &[]).unwrap();
@@ -43,7 +72,18 @@ fn each_mistake_is_named_with_place_expected_found_and_remedy() {
     check("dataset.video_encoding_workers", "0", &["dataset.video_encoding_workers", "found 0"]);
     check("dataset.repo_id", "../x", &["dataset.repo_id", "owner/name"]);
     check("dataset.single_task", "\" \"", &["dataset.single_task"]);
-    check("dataset.streaming_encoding", "false", &["dataset.streaming_encoding"]);
+    check("dataset.async_video_encoding", "true", &["dataset.async_video_encoding", "streaming_encoding = false"]);
+    check("limits.gpu_watchdog_ms", "50", &["limits.gpu_watchdog_ms", "100 to 60000"]);
+    for name in ["qsv", "vce"] {
+        check(
+            "dataset.encoder.encoder_type",
+            name,
+            &["dataset.encoder.encoder_type", name, "NVENC", "recorder encoders"],
+        );
+    }
+    check("dataset.encoder.encoder_type", "nvenc", &["dataset.encoder.encoder_type", "gpu_video_encoding = true"]);
+    check("dataset.encoder.bitrate", "4000000", &["dataset.encoder.bitrate", "constant quality"]);
+    check("dataset.encoder.preset", "veryslow", &["dataset.encoder.preset", "medium"]);
     check("dataset.encoder.codec", "vp9", &["dataset.encoder.codec", "vp9", "h264"]);
     check("dataset.encoder.codec", "av1", &["dataset.encoder.codec", "CPU"]);
     check("dataset.encoder.quality", "52", &["dataset.encoder.quality", "0 to 51"]);

@@ -241,6 +241,7 @@ impl PoolState {
         let now = self.arguments.clock.now().mono_ns;
         let Some(gpu) = &self.arguments.gpu else { return };
         if self.health.probe_is_due(now) {
+            self.probing = Some(self.arguments.clock.hold());
             let (prober, pool) = (gpu.prober.clone(), myself.clone());
             let cameras: Vec<_> = self.arguments.cameras.iter().map(|c| (c.params.gpu_id, c.params.codec)).collect();
             tokio::task::spawn_blocking(move || {
@@ -253,6 +254,7 @@ impl PoolState {
 
     pub(super) fn gpu_probed(&mut self, usable: bool) {
         self.health.probed(usable, self.arguments.clock.now().mono_ns);
+        self.probing = None;
         if usable {
             tracing::info!("the GPU encodes again, from the next episode on");
         } else {

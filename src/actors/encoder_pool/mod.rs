@@ -19,7 +19,7 @@ pub use streams::SPILL_WARNING;
 
 use super::encoder::EncoderMessage;
 use super::writer::WriterMessage;
-use crate::clock::Clock;
+use crate::clock::{Clock, Hold};
 use crate::codec::backend::{Device, OpenEncoder};
 use crate::codec::gpu::Prober;
 use crate::codec::stream::StreamParams;
@@ -152,6 +152,8 @@ pub struct PoolState {
     streams: BTreeMap<StreamId, Stream>,
     /// Takes being recorded whose frames are kept.
     keeping: BTreeSet<TakeId>,
+    /// Simulated time stands still while the GPU is looked at: what it records must not depend on how long that takes.
+    probing: Option<Hold>,
     spilled_bytes: u64,
     spill_warned: bool,
 }
@@ -243,6 +245,7 @@ impl ThreadLocalActor for EncoderPool {
             workers: Vec::new(),
             streams: BTreeMap::new(),
             keeping: BTreeSet::new(),
+            probing: None,
             spilled_bytes: 0,
             spill_warned: false,
         };

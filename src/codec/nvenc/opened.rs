@@ -6,6 +6,7 @@ use super::driver::{Context, Driver, OnSession};
 use super::fault::{Fault, Reason, Stage};
 use super::session::Session;
 use super::settings::{Settings, TUNING, codec_guid};
+use crate::codec::backend::codec_name;
 use crate::config::schema::Codec;
 use nvidia_video_codec_sdk::sys::nvEncodeAPI::*;
 use std::ffi::{CStr, c_void};
@@ -114,13 +115,13 @@ impl Opened {
         let refused = |words| Err(Fault::new("choosing the codec", Reason::Unsupported, words));
         let codecs = self.codecs()?;
         if !codecs.contains(&codec) {
-            let has: Vec<&str> = codecs.iter().map(|codec| name(*codec)).collect();
+            let has: Vec<&str> = codecs.iter().map(|codec| codec_name(*codec)).collect();
             let has = if has.is_empty() { "none".into() } else { has.join(" and ") };
-            return refused(format!("this GPU has no encoder for {} (it has for {has})", name(codec)));
+            return refused(format!("this GPU has no encoder for {} (it has for {has})", codec_name(codec)));
         }
         let Sizes { min, max } = self.sizes(codec)?;
         if !(min.0..=max.0).contains(&width) || !(min.1..=max.1).contains(&height) {
-            let (name, range) = (name(codec), format!("{}x{} to {}x{}", min.0, min.1, max.0, max.1));
+            let (name, range) = (codec_name(codec), format!("{}x{} to {}x{}", min.0, min.1, max.0, max.1));
             return refused(format!("pictures are {width}x{height}, and this GPU encodes {range} as {name}"));
         }
         Ok(())
@@ -222,15 +223,5 @@ impl Drop for Opened {
 pub(super) fn cleaned(operation: &'static str, status: u32) {
     if status != 0 {
         tracing::debug!(operation, status, "an NVENC session was not closed cleanly");
-    }
-}
-
-/// The codec as users write it.
-fn name(codec: Codec) -> &'static str {
-    match codec {
-        Codec::H264 => "h264",
-        Codec::Hevc => "hevc",
-        Codec::Av1 => "av1",
-        Codec::Copy => "copy",
     }
 }

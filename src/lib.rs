@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod regenerate;
 pub mod restart;
 pub mod run;
+pub mod scheduling;
 pub mod spill;
 pub mod status;
 pub mod watchdog;

@@ -4,10 +4,13 @@ use super::arm::ArmTicks;
 use super::coordinator::CoordinatorMessage;
 use crate::clock::{Clock, Rank, Stamp, tick_ns};
 use crate::metrics;
+use crate::scheduling;
 use ractor::ActorRef;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+/// The tick goes before everything else.
+const NICE: i32 = -10;
 
 /// One tick of the grid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,10 +33,7 @@ pub fn start(
 ) -> std::io::Result<JoinHandle<()>> {
     let mut sleeper = clock.join(Rank::TICKER);
     std::thread::Builder::new().name("tick".into()).spawn(move || {
-        // Best effort, as for every priority: an ordinary user may not raise it.
-        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), -10);
-        // Without it the kernel may wake the thread up to 50 us late to save power.
-        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+        scheduling::punctual(NICE);
         let (now, period) = (clock.now().mono_ns, tick_ns(1, fps));
         let start = now - now % period + 2 * period + phase_ns;
         for number in 0.. {

@@ -7,7 +7,7 @@ use recorder::codec::backend;
 use recorder::status::Status;
 use run_support::*;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
 const DEFERRED: (&str, &str) = ("dataset.streaming_encoding", "false");
 const ASYNC: (&str, &str) = ("dataset.async_video_encoding", "true");
@@ -41,12 +41,10 @@ async fn every_mode_saves_every_frame() {
 }
 
 /// Waits for the encoders to stand before the gate.
-async fn at_gate(gate: &Gate, encoders: usize) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    while gate.waiting() != encoders {
-        assert!(tokio::time::Instant::now() < deadline, "{} encoders at the gate, not {encoders}", gate.waiting());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+async fn at_gate(gate: &Arc<Gate>, encoders: usize) {
+    let gate = gate.clone();
+    let waiting = tokio::task::spawn_blocking(move || gate.wait_until(encoders)).await.unwrap();
+    assert_eq!(waiting, encoders, "encoders at the gate");
 }
 
 fn is_held(status: &Status) -> bool {
@@ -175,7 +173,7 @@ async fn what_waits_is_encoded_by_the_next_run() {
 /// `recorder regenerate` makes episodes of what waits, in a new data set and in one that has some.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_is_encoded_by_regenerate() {
-    for before in [0, 2] {
+    for (before, codec) in [(0, "h264"), (2, "h264"), (0, "copy")] {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("set");
         if before > 0 {
@@ -183,7 +181,13 @@ async fn what_waits_is_encoded_by_regenerate() {
         }
         let (gate, open) = gated();
         let resume = if before > 0 { "true" } else { "false" };
-        let overrides = [DEFERRED, ASYNC, ("dataset.num_episodes", "2"), ("dataset.resume", resume)];
+        let overrides = [
+            DEFERRED,
+            ASYNC,
+            ("dataset.num_episodes", "2"),
+            ("dataset.resume", resume),
+            ("dataset.encoder.codec", codec),
+        ];
         let (running, status) = start(&config(SMALL, &root, &overrides), simulated(), open).await;
         until(&status, "both are recorded", |s| s.waiting == 2).await;
         running.controls().abort();
@@ -192,7 +196,13 @@ async fn what_waits_is_encoded_by_regenerate() {
         assert_eq!(waiting(&root), 2);
         let regenerate = |more: &[&str]| {
             let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_recorder"));
-            let output = command.arg("regenerate").arg(&root).args(["--json", "--cpu"]).args(more).output().unwrap();
+            let output = command
+                .arg("regenerate")
+                .arg(&root)
+                .args(["--json", "--cpu", "--codec", codec])
+                .args(more)
+                .output()
+                .unwrap();
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "{words}");
             serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()

@@ -98,8 +98,8 @@ impl FileError {
     }
 }
 
-/// Encodes the videos of a data set anew, then what was recorded and not encoded yet. When `cancelled` becomes true, what is in work is given up and the rest is
-/// left as it is.
+/// Encodes the videos of a data set anew, then what was recorded and not encoded yet. When `cancelled` becomes true,
+/// what is in work is given up and the rest is left as it is.
 pub fn run(
     arguments: &Arguments,
     prober: &Prober,
@@ -275,7 +275,7 @@ fn device(
     prober: &Prober,
     summary: &mut Summary,
 ) -> Result<Device, RegenerateError> {
-    if target == Target::Cpu {
+    if target == Target::Cpu || arguments.codec == Codec::Copy {
         return Ok(Device::Cpu);
     }
     let Err(why) = prober().can_encode(arguments.gpu_id, arguments.codec) else { return Ok(Device::Gpu) };

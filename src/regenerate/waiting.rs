@@ -6,6 +6,7 @@ use super::options::Arguments;
 use crate::clock::SystemClock;
 use crate::codec::backend::{self, Device};
 use crate::codec::gpu::Prober;
+use crate::config::schema::Codec;
 use crate::config::{self, Config, Override};
 use crate::dataset::{Dataset, DatasetError, DatasetSpec};
 use crate::run::{self, Gpu, Parts};
@@ -66,12 +67,14 @@ fn configuration(arguments: &Arguments, spec: &DatasetSpec, device: Device) -> R
         let (name, width, height) = (&camera.name, camera.width, camera.height);
         text += &format!("[robot.cameras.{name}]\ntype = \"synthetic\"\nwidth = {width}\nheight = {height}\n");
     }
+    // The configuration's own word.
+    let codec = if arguments.codec == Codec::Copy { "copy" } else { backend::codec_name(arguments.codec) };
     let set = |key: &str, value: String| Override { key: format!("dataset.{key}"), value };
     let mut overrides = vec![
         set("fps", spec.fps.to_string()),
         set("streaming_encoding", "false".into()),
         set("gpu_video_encoding", (device == Device::Gpu).to_string()),
-        set("encoder.codec", backend::codec_name(arguments.codec).into()),
+        set("encoder.codec", codec.into()),
         set("encoder.quality", arguments.quality.to_string()),
         set("encoder.gop", arguments.gop.to_string()),
         set("encoder.preset", arguments.preset.clone()),

@@ -15,7 +15,6 @@ use recorder::frame::Frame;
 use recorder::run::{self, Parts, Running};
 use recorder::status::{self, SharedStatus, Status};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// A small set-up: two synthetic cameras and the simulated arm, in simulated time.
@@ -229,29 +228,36 @@ pub fn failure() -> CodecError {
 /// A gate that encoders wait at.
 #[derive(Default)]
 pub struct Gate {
-    open: Mutex<bool>,
+    state: Mutex<GateState>,
     changed: Condvar,
-    waiting: AtomicUsize,
+}
+
+#[derive(Default)]
+struct GateState {
+    open: bool,
+    /// Encoders that stand before it.
+    waiting: usize,
 }
 
 impl Gate {
     pub fn open(&self) {
-        *self.open.lock().unwrap() = true;
+        self.state.lock().unwrap().open = true;
         self.changed.notify_all();
     }
 
     pub fn pass(&self) {
-        let mut open = self.open.lock().unwrap();
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        while !*open {
-            open = self.changed.wait(open).unwrap();
-        }
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        let mut state = self.state.lock().unwrap();
+        state.waiting += 1;
+        self.changed.notify_all();
+        state = self.changed.wait_while(state, |state| !state.open).unwrap();
+        state.waiting -= 1;
     }
 
-    /// Encoders that stand before it.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
+    /// Waits until so many encoders stand before it; how many do, after a minute at the latest.
+    pub fn wait_until(&self, encoders: usize) -> usize {
+        let minute = std::time::Duration::from_secs(60);
+        let state = self.state.lock().unwrap();
+        self.changed.wait_timeout_while(state, minute, |state| state.waiting != encoders).unwrap().0.waiting
     }
 }
 

@@ -3,7 +3,7 @@
 //! A stream (one camera in one take) stays on one encoder: on a GPU's session of its own, or on one of the CPU's workers.
 //! The pool keeps its *tail*: the frames that have been sent to the encoder and have not come back in a fragment. When an
 //! encoder fails, its streams get a new generation, another encoder, and their tail again; fragments of older generations
-//! are dropped. Nothing is lost, nothing comes twice. See [`failover`](self) below: `failover.rs`.
+//! are dropped. Nothing is lost, nothing comes twice. See `failover.rs`.
 //!
 //! When encoders are slower than cameras, the tail grows to its bound, and further frames wait on disk ([`Spill`]). When
 //! that is full too, the frame before stands in, flagged and counted: `streams.rs`.

@@ -245,21 +245,61 @@ fn what_info_json_says_is_checked() {
         ("fps", |i| i["fps"] = json!(30.5), &["info"], "meta/info.json fps: found 30.5"),
         ("fps in words", |i| i["fps"] = json!("fast"), &["info"], "a whole number from 1 to 1000"),
         ("no features", |i| i["features"] = json!({}), &["feature"], "features by name"),
-        ("names", |i| i["features"]["action"]["names"] = json!(["a"]), &["columns", "feature"], "names for the shape [6]"),
+        (
+            "names",
+            |i| i["features"]["action"]["names"] = json!(["a"]),
+            &["columns", "feature"],
+            "names for the shape [6]",
+        ),
         ("shape", |i| i["features"]["action"]["shape"] = json!([0]), &["columns", "feature"], "above 0"),
-        ("huge shape", |i| i["features"]["action"] = json!({"dtype": "float32", "shape": [1u64 << 40], "names": null}), &["columns", "feature"], "at most"),
-        ("slash", |i| i["features"]["a/b"] = json!({"dtype": "float32", "shape": [1], "names": null}), &["feature"], "`a/b`"),
-        ("no timestamp", |i| i["features"]["timestamp"]["dtype"] = json!("float64"), &["column-type", "feature"], "\"float32\" of shape [1]"),
-        ("rate of a video", |i| i["features"]["observation.images.front"]["info"]["video.fps"] = json!(25), &["feature"], "expected 30"),
-        ("no video block", |i| i["features"]["observation.images.front"]["info"] = json!({}), &["video-info"], "video.codec"),
+        (
+            "huge shape",
+            |i| i["features"]["action"] = json!({"dtype": "float32", "shape": [1u64 << 40], "names": null}),
+            &["columns", "feature"],
+            "at most",
+        ),
+        (
+            "slash",
+            |i| i["features"]["a/b"] = json!({"dtype": "float32", "shape": [1], "names": null}),
+            &["feature"],
+            "`a/b`",
+        ),
+        (
+            "no timestamp",
+            |i| i["features"]["timestamp"]["dtype"] = json!("float64"),
+            &["column-type", "feature"],
+            "\"float32\" of shape [1]",
+        ),
+        (
+            "rate of a video",
+            |i| i["features"]["observation.images.front"]["info"]["video.fps"] = json!(25),
+            &["feature"],
+            "expected 30",
+        ),
+        (
+            "no video block",
+            |i| i["features"]["observation.images.front"]["info"] = json!({}),
+            &["video-info"],
+            "video.codec",
+        ),
         ("rows", |i| i["total_frames"] = json!(61), &["totals"], "expected 60, the entries' sum"),
         ("episodes", |i| i["total_episodes"] = json!(3), &["splits", "totals"], "total_episodes: "),
         ("tasks", |i| i["total_tasks"] = json!(2), &["totals"], "expected 2 tasks"),
         ("no chunks", |i| i["chunks_size"] = json!(null), &["info"], "chunks_size"),
         ("splits", |i| i["splits"] = json!({"train": "0:1", "val": "1:3"}), &["splits"], "splits.val"),
         ("data path", |i| i["data_path"] = json!("data/all.parquet"), &["info"], "a template such as data/chunk-"),
-        ("greedy path", |i| i["video_path"] = json!("videos/{video_key}/{chunk_index:0999999999d}/{file_index}.mp4"), &["info"], "video_path"),
-        ("codec", |i| i["features"]["observation.images.wrist"]["info"]["video.codec"] = json!("h264"), &["video-codec"], "found av1"),
+        (
+            "greedy path",
+            |i| i["video_path"] = json!("videos/{video_key}/{chunk_index:0999999999d}/{file_index}.mp4"),
+            &["info"],
+            "video_path",
+        ),
+        (
+            "codec",
+            |i| i["features"]["observation.images.wrist"]["info"]["video.codec"] = json!("h264"),
+            &["video-codec"],
+            "found av1",
+        ),
     ];
     for (name, change, rules, words) in cases {
         found(name, lerobot_sample, false, |root| change_json(&root.join(INFO), change), rules, words);
@@ -273,7 +313,14 @@ fn what_info_json_says_is_checked() {
     };
     found("size", lerobot_sample, false, width, &["video-size"], "expected 640x240, as info.json says");
     found("no JSON", lerobot_sample, false, |root| truncate(&root.join(INFO)), &["info"], "EOF");
-    found("no info", lerobot_sample, false, |root| fs::remove_file(root.join(INFO)).unwrap(), &["info"], "no such file");
+    found(
+        "no info",
+        lerobot_sample,
+        false,
+        |root| fs::remove_file(root.join(INFO)).unwrap(),
+        &["info"],
+        "no such file",
+    );
 }
 
 #[test]
@@ -283,11 +330,39 @@ fn files_that_are_missing_damaged_or_strange_are_found() {
         fs::copy(root.join(from), root.join(to)).unwrap();
     };
     let cases: [(&str, Damage, &[&str], &str); 21] = [
-        ("stray rows", |r| { fs::copy(r.join(DATA), r.join("data/chunk-000/file-001.parquet")).unwrap(); }, &["stray-table"], "file-001.parquet"),
-        ("stray entries", |r| { fs::copy(r.join(ENTRIES), r.join("meta/episodes/chunk-000/file-001.parquet")).unwrap(); }, &["entry-place", "episode-index"], "episode 0 again"),
+        (
+            "stray rows",
+            |r| {
+                fs::copy(r.join(DATA), r.join("data/chunk-000/file-001.parquet")).unwrap();
+            },
+            &["stray-table"],
+            "file-001.parquet",
+        ),
+        (
+            "stray entries",
+            |r| {
+                fs::copy(r.join(ENTRIES), r.join("meta/episodes/chunk-000/file-001.parquet")).unwrap();
+            },
+            &["entry-place", "episode-index"],
+            "episode 0 again",
+        ),
         ("stray text", |r| fs::write(r.join("data/notes.txt"), "").unwrap(), &["stray-file"], "data/notes.txt"),
-        ("stray table above", |r| { fs::copy(r.join(DATA), r.join("data/file-000.parquet")).unwrap(); }, &["stray-file"], "data/file-000.parquet"),
-        ("stray video", |r| { fs::copy(r.join(FRONT), r.join("videos/observation.images.front/x.mp4")).unwrap(); }, &["stray-file"], "x.mp4"),
+        (
+            "stray table above",
+            |r| {
+                fs::copy(r.join(DATA), r.join("data/file-000.parquet")).unwrap();
+            },
+            &["stray-file"],
+            "data/file-000.parquet",
+        ),
+        (
+            "stray video",
+            |r| {
+                fs::copy(r.join(FRONT), r.join("videos/observation.images.front/x.mp4")).unwrap();
+            },
+            &["stray-file"],
+            "x.mp4",
+        ),
         ("no video", |r| fs::remove_file(r.join(FRONT)).unwrap(), &["missing-file"], "a video of 2 episodes"),
         ("no rows", |r| fs::remove_file(r.join(DATA)).unwrap(), &["missing-file"], "the episode's rows"),
         ("no entries", |r| fs::remove_file(r.join(ENTRIES)).unwrap(), &["missing-file"], "tables of the episodes"),
@@ -300,10 +375,32 @@ fn files_that_are_missing_damaged_or_strange_are_found() {
         ("video cut off", |r| truncate(&r.join(FRONT)), &["unreadable"], FRONT),
         ("no video at all", |r| fs::write(r.join(FRONT), "hello, world: no boxes").unwrap(), &["unreadable"], "`ftyp`"),
         ("empty video", |r| fs::write(r.join(FRONT), "").unwrap(), &["unreadable"], "`moov`"),
-        ("folder for a video", |r| { fs::remove_file(r.join(FRONT)).unwrap(); fs::create_dir(r.join(FRONT)).unwrap() }, &["unreadable"], FRONT),
+        (
+            "folder for a video",
+            |r| {
+                fs::remove_file(r.join(FRONT)).unwrap();
+                fs::create_dir(r.join(FRONT)).unwrap()
+            },
+            &["unreadable"],
+            FRONT,
+        ),
         ("empty rows", |r| fs::write(r.join(DATA), "").unwrap(), &["unreadable"], DATA),
-        ("foreign rows", |r| { fs::copy(r.join(TASKS), r.join(DATA)).unwrap(); }, &["columns"], "no `action`"),
-        ("foreign entries", |r| { fs::copy(r.join(TASKS), r.join(ENTRIES)).unwrap(); }, &["columns"], "episode_index"),
+        (
+            "foreign rows",
+            |r| {
+                fs::copy(r.join(TASKS), r.join(DATA)).unwrap();
+            },
+            &["columns"],
+            "no `action`",
+        ),
+        (
+            "foreign entries",
+            |r| {
+                fs::copy(r.join(TASKS), r.join(ENTRIES)).unwrap();
+            },
+            &["columns"],
+            "episode_index",
+        ),
     ];
     let problems: Vec<String> = cases
         .into_iter()
@@ -335,7 +432,15 @@ fn tables_that_contradict_the_format_are_found() {
     let uneven = |root: &Path| {
         change_column(&root.join(DATA), "action", |array| {
             let list = array.as_fixed_size_list();
-            let lengths = (0..list.len()).map(|row| if row == 5 { 5 } else if row == 6 { 7 } else { 6 });
+            let lengths = (0..list.len()).map(|row| {
+                if row == 5 {
+                    5
+                } else if row == 6 {
+                    7
+                } else {
+                    6
+                }
+            });
             let item = Arc::new(Field::new("element", DataType::Float32, true));
             let offsets = OffsetBuffer::from_lengths(lengths);
             Arc::new(ListArray::try_new(item, offsets, list.values().clone(), None).unwrap())
@@ -380,13 +485,33 @@ fn tables_that_contradict_the_format_are_found() {
     let cases: Vec<(&str, Damage, &[&str], &str)> = vec![
         ("frame_index", swapped("frame_index"), &["frame-index"], "expected 3 in row 3"),
         ("timestamp", swapped("timestamp"), &["timestamp"], "0.100000 in row 3"),
-        ("timestamp a little off", numbers(data, "timestamp", |i, t| if i == 7 { t + 2e-5 } else { t }), &["timestamp-rounded"], "row 7"),
+        (
+            "timestamp a little off",
+            numbers(data, "timestamp", |i, t| if i == 7 { t + 2e-5 } else { t }),
+            &["timestamp-rounded"],
+            "row 7",
+        ),
         ("index", swapped("index"), &["index"], "expected 3 in row 3, found 4"),
         ("not finite", numbers(data, "action", |i, v| if i == 20 { f64::NAN } else { v }), &["finite"], "NaN in row 3"),
-        ("other values", numbers(data, "action", |i, v| if i == 20 { v + 1e4 } else { v }), &["quantiles", "stats"], "stats/action/max[2]"),
+        (
+            "other values",
+            numbers(data, "action", |i, v| if i == 20 { v + 1e4 } else { v }),
+            &["quantiles", "stats"],
+            "stats/action/max[2]",
+        ),
         ("task", numbers(data, "task_index", |_, _| 1.0), &["quantiles", "stats-index", "task"], "a number below 1"),
-        ("rows of another episode", numbers(data, "episode_index", |i, e| if i == 29 { 1.0 } else { e }), &["frame-index", "index", "length", "quantiles", "stats", "timestamp"], "expected 30 rows, as its entry says"),
-        ("rows of no episode", numbers(data, "episode_index", |i, e| if i >= 30 { 7.0 } else { e }), &["length"], "rows of episode 7"),
+        (
+            "rows of another episode",
+            numbers(data, "episode_index", |i, e| if i == 29 { 1.0 } else { e }),
+            &["frame-index", "index", "length", "quantiles", "stats", "timestamp"],
+            "expected 30 rows, as its entry says",
+        ),
+        (
+            "rows of no episode",
+            numbers(data, "episode_index", |i, e| if i >= 30 { 7.0 } else { e }),
+            &["length"],
+            "rows of episode 7",
+        ),
         ("no column", without(DATA, "task_index"), &["columns"], "no `task_index`"),
         ("no column to tell rows apart", without(DATA, "episode_index"), &["columns"], "no `episode_index`"),
         ("another column", Box::new(added), &["columns"], "also `reward`"),
@@ -394,28 +519,95 @@ fn tables_that_contradict_the_format_are_found() {
         ("lists of different lengths", Box::new(uneven), &["column-type", "list-column"], "6 values in each row"),
         ("another type", Box::new(floats), &["column-type"], "expected int64, found double"),
         ("null", Box::new(nulls), &["nulls"], "frame_index"),
-        ("range", numbers(entries, "dataset_to_index", |i, v| v - i as f64), &["dataset-index"], "expected rows 30 to 60, found 30 to 59"),
-        ("numbering", numbers(entries, "episode_index", |i, _| 2.0 * i as f64), &["episode-index", "length"], "expected episode 1 next, found episode 2"),
-        ("negative", numbers(entries, "length", |i, v| if i == 1 { -1.0 } else { v }), &["columns"], "a whole number, found -1"),
+        (
+            "range",
+            numbers(entries, "dataset_to_index", |i, v| v - i as f64),
+            &["dataset-index"],
+            "expected rows 30 to 60, found 30 to 59",
+        ),
+        (
+            "numbering",
+            numbers(entries, "episode_index", |i, _| 2.0 * i as f64),
+            &["episode-index", "length"],
+            "expected episode 1 next, found episode 2",
+        ),
+        (
+            "negative",
+            numbers(entries, "length", |i, v| if i == 1 { -1.0 } else { v }),
+            &["columns"],
+            "a whole number, found -1",
+        ),
         ("place", numbers(entries, "meta/episodes/file_index", |_, _| 3.0), &["entry-place"], "file-003.parquet"),
-        ("place of the rows", numbers(entries, "data/file_index", |i, _| i as f64), &["entry-place", "missing-file"], "file-001.parquet"),
-        ("span", numbers(entries, "videos/observation.images.front/from_timestamp", |_, v| v / 2.0), &["video-span"], "expected 1.000000 to 2.000000 s, found 0.500000 to 2.000000 s"),
-        ("no span", without(ENTRIES, "videos/observation.images.front/to_timestamp"), &["columns", "stray-file"], "where the episode's video is"),
-        ("place of the video", numbers(entries, "videos/observation.images.wrist/file_index", |i, _| i as f64), &["frame-count", "missing-file"], "expected 30 frames, one for each row, found 60 frames"),
-        ("statistics", numbers(entries, "stats/action/mean", |i, v| if i == 2 { v + 1.0 } else { v }), &["stats"], "stats/action/mean[2]"),
-        ("quantile", numbers(entries, "stats/action/q90", |i, v| if i == 2 { v - 1.0 } else { v }), &["quantiles"], "stats/action/q90[2]"),
+        (
+            "place of the rows",
+            numbers(entries, "data/file_index", |i, _| i as f64),
+            &["entry-place", "missing-file"],
+            "file-001.parquet",
+        ),
+        (
+            "span",
+            numbers(entries, "videos/observation.images.front/from_timestamp", |_, v| v / 2.0),
+            &["video-span"],
+            "expected 1.000000 to 2.000000 s, found 0.500000 to 2.000000 s",
+        ),
+        (
+            "no span",
+            without(ENTRIES, "videos/observation.images.front/to_timestamp"),
+            &["columns", "stray-file"],
+            "where the episode's video is",
+        ),
+        (
+            "place of the video",
+            numbers(entries, "videos/observation.images.wrist/file_index", |i, _| i as f64),
+            &["frame-count", "missing-file"],
+            "expected 30 frames, one for each row, found 60 frames",
+        ),
+        (
+            "statistics",
+            numbers(entries, "stats/action/mean", |i, v| if i == 2 { v + 1.0 } else { v }),
+            &["stats"],
+            "stats/action/mean[2]",
+        ),
+        (
+            "quantile",
+            numbers(entries, "stats/action/q90", |i, v| if i == 2 { v - 1.0 } else { v }),
+            &["quantiles"],
+            "stats/action/q90[2]",
+        ),
         ("index statistics", numbers(entries, "stats/index/max", |_, v| v + 60.0), &["stats-index"], "stats/index/max"),
-        ("colours", numbers(entries, "stats/observation.images.front/max", |_, _| 1.5), &["stats"], "colours in [0, 1]"),
+        (
+            "colours",
+            numbers(entries, "stats/observation.images.front/max", |_, _| 1.5),
+            &["stats"],
+            "colours in [0, 1]",
+        ),
         ("no statistics", without(ENTRIES, "stats/action/std"), &["stats-missing"], "no `std`"),
         ("no quantiles", without(ENTRIES, "stats/action/q01"), &["quantiles"], "quantiles q01 to q99"),
         ("sum", stats(|s| s["action"]["mean"][0] = json!(99.0)), &["stats"], "meta/stats.json action/mean[0]"),
         ("count", stats(|s| s["action"]["count"][0] = json!(59)), &["stats"], "expected 60, found 59"),
         ("sum's quantile", stats(|s| s["action"]["q50"][0] = json!(99.0)), &["quantiles"], "action/q50[0]"),
-        ("sum of a camera", stats(|s| s["observation.images.front"]["mean"][1][0][0] = json!(0.01)), &["stats"], "front/mean[1]"),
+        (
+            "sum of a camera",
+            stats(|s| s["observation.images.front"]["mean"][1][0][0] = json!(0.01)),
+            &["stats"],
+            "front/mean[1]",
+        ),
         ("no sum", stats(|s| s["action"]["std"] = json!(null)), &["stats-missing"], "null in `std`"),
-        ("a feature without a sum", stats(|s| { s.as_object_mut().unwrap().remove("action"); }), &["stats-missing"], "stats.json action"),
+        (
+            "a feature without a sum",
+            stats(|s| {
+                s.as_object_mut().unwrap().remove("action");
+            }),
+            &["stats-missing"],
+            "stats.json action",
+        ),
         ("task's index", Box::new(no_pandas), &["tasks-table"], "\"index_columns\": [\"task\"]"),
-        ("tasks' numbers", Box::new(|root| change_numbers(&root.join(TASKS), "task_index", |_, _| 4.0)), &["tasks-table"], "index 4 at position 0"),
+        (
+            "tasks' numbers",
+            Box::new(|root| change_numbers(&root.join(TASKS), "task_index", |_, _| 4.0)),
+            &["tasks-table"],
+            "index 4 at position 0",
+        ),
     ];
     assert!(cases.len() >= 30);
     let problems: Vec<String> = cases
@@ -436,8 +628,14 @@ fn videos_that_do_not_fit_their_rows_are_found() {
     let slower = |root: &Path| ffmpeg(&front(root), "-itsscale 1.1", &format!("{copy} -video_track_timescale 15360"));
     found("rate", lerobot_sample, false, slower, &["frame-time"], "frame 1 at 0.033333 s");
     let groups = |root: &Path| {
-        ffmpeg(&front(root), "", "-c:v libx264 -g 60 -keyint_min 60 -sc_threshold 0 -bf 2 -video_track_timescale 15360");
-        change_json(&root.join(INFO), |info| info["features"]["observation.images.front"]["info"]["video.codec"] = json!("h264"));
+        ffmpeg(
+            &front(root),
+            "",
+            "-c:v libx264 -g 60 -keyint_min 60 -sc_threshold 0 -bf 2 -video_track_timescale 15360",
+        );
+        change_json(&root.join(INFO), |info| {
+            info["features"]["observation.images.front"]["info"]["video.codec"] = json!("h264")
+        });
     };
     found("one key frame for two episodes", lerobot_sample, true, groups, &["seek"], "episode 1, ");
     let garbled = |root: &Path| {
@@ -457,8 +655,22 @@ fn videos_that_do_not_fit_their_rows_are_found() {
 #[test]
 fn what_the_recorder_says_of_its_files_is_checked() {
     let summary = |change: fn(&mut Value)| move |root: &Path| change_json(&root.join(SUMMARY), change);
-    found("account", ours, false, summary(|s| s["cameras"]["front"]["captured"] = json!(99)), &["account"], "captured = written + dropped = 32");
-    found("rows", ours, false, summary(|s| s["cameras"]["front"]["repeated"] = json!(1)), &["account"], "rows = written + repeated = 31");
+    found(
+        "account",
+        ours,
+        false,
+        summary(|s| s["cameras"]["front"]["captured"] = json!(99)),
+        &["account"],
+        "captured = written + dropped = 32",
+    );
+    found(
+        "rows",
+        ours,
+        false,
+        summary(|s| s["cameras"]["front"]["repeated"] = json!(1)),
+        &["account"],
+        "rows = written + repeated = 31",
+    );
     found("episode", ours, false, summary(|s| s["episode_index"] = json!(1)), &["summary"], "episode_index");
     found("task", ours, false, summary(|s| s["task"] = json!("place")), &["summary"], "task");
     found("no summary", ours, false, |root| truncate(&root.join(SUMMARY)), &["summary"], "EOF");
@@ -539,7 +751,8 @@ fn a_recorder_that_runs_is_no_fault() {
     let mut renames: Vec<_> = after.iter().filter(is_new).collect();
     renames.sort_by_key(|(path, _)| path.ends_with("info.json"));
     assert!(renames.len() >= 8, "{renames:?}");
-    let marker = json!({"episode": 1, "renames": renames.iter().map(|(path, _)| json!(["x", path])).collect::<Vec<_>>()});
+    let marker =
+        json!({"episode": 1, "renames": renames.iter().map(|(path, _)| json!(["x", path])).collect::<Vec<_>>()});
     for done in 0..=renames.len() {
         let root = tempfile::tempdir().unwrap();
         let files = before.iter().filter(|(path, _)| !path.starts_with(".partial"));
@@ -615,7 +828,14 @@ fn bad_recordings_are_warned_of() {
     let report = warned(&plain_jpegs(0, FRAMES), as_is, good(), false, &["black"], "mean 0.000");
     assert_eq!(report.per_episode[0].cameras["observation.images.front"], "black");
     assert_eq!(report.per_episode[0].cameras["observation.images.wrist"], "ok");
-    warned(&plain_jpegs(0, FRAMES), as_is, good(), true, &["black", "frozen"], "the same picture for 2.5 s from row 0 on");
+    warned(
+        &plain_jpegs(0, FRAMES),
+        as_is,
+        good(),
+        true,
+        &["black", "frozen"],
+        "the same picture for 2.5 s from row 0 on",
+    );
     warned(&plain_jpegs(255, FRAMES), as_is, good(), true, &["frozen", "white"], "mean luma of 235");
     warned(&plain_jpegs(100, FRAMES), as_is, good(), false, &["plain"], "deviation 0.000");
     warned(&still, as_is, good(), false, &[], "");
@@ -633,10 +853,24 @@ fn bad_recordings_are_warned_of() {
     (front.captured, front.written, front.repeated) = (front.captured - 64, front.written - 64, 64);
     warned(&moving, frozen, repeated, false, &["frozen", "skew"], "one picture for 2.1 s from row 11 on");
     warned(&moving, &|_, row| row.cameras[1].late = true, good(), false, &["late"], "75 of 75 rows late");
-    warned(&moving, &|k, row| row.arm.as_mut().unwrap().state_reused = k % 2 == 0, good(), false, &["arm-reused"], "the state of the row before in 38");
+    warned(
+        &moving,
+        &|k, row| row.arm.as_mut().unwrap().state_reused = k % 2 == 0,
+        good(),
+        false,
+        &["arm-reused"],
+        "the state of the row before in 38",
+    );
     let stands: Change = &|_, row| (row.state.fill(1.0), row.action.fill(2.0)).0;
     warned(&moving, stands, good(), false, &["motionless"], "the same in all 75 rows, 2.5 s");
-    warned(&moving, &|k, row| row.late_ns = k as u64 * 1_000_000, good(), false, &["jitter", "rate"], "ticks at most 16.7 ms late");
+    warned(
+        &moving,
+        &|k, row| row.late_ns = k as u64 * 1_000_000,
+        good(),
+        false,
+        &["jitter", "rate"],
+        "ticks at most 16.7 ms late",
+    );
 
     let mut eventful = good();
     let front = eventful.cameras.get_mut("front").unwrap();
@@ -644,7 +878,14 @@ fn bad_recordings_are_warned_of() {
     (front.captured, front.sequence_gaps) = (front.captured + 3, 2);
     let switch = EncoderSwitch { frame: 20, from: "nvenc".into(), to: "openh264".into(), reason: "it hung".into() };
     front.encoder_switches.push(switch);
-    warned(&moving, as_is, eventful, false, &["drops", "encoder-switch"], "3 corrupt, 2 lost before capture of 80 dropped");
+    warned(
+        &moving,
+        as_is,
+        eventful,
+        false,
+        &["drops", "encoder-switch"],
+        "3 corrupt, 2 lost before capture of 80 dropped",
+    );
 }
 
 /// A frozen camera is seen in encoded video as well, across key frames; a moving one is not taken for one.
@@ -764,4 +1005,18 @@ fn random_damage_never_panics() {
     }
     assert!(found > rounds, "{found} of {} damages were found", 6 * rounds);
     verified(dir.path(), false);
+}
+
+#[test]
+fn every_rule_is_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rules = fs::read_to_string(root.join("src/verify/rules.rs")).unwrap();
+    let document = fs::read_to_string(root.join("docs/verify.md")).unwrap();
+    let named =
+        |kind| rules.split(kind).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    let names: Vec<&str> = named("fault(").chain(named("warning(")).collect();
+    assert!(names.len() > 50, "{names:?}");
+    for name in names {
+        assert!(document.contains(&format!("`{name}`")), "`{name}` is not in docs/verify.md");
+    }
 }

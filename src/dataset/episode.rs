@@ -85,7 +85,13 @@ impl EpisodeWriter {
             let path = dir.join(format!("{}.mp4", camera.key));
             let writer = Mp4Writer::create(&path, spec.track(camera))?;
             let state = VideoState::Growing(Box::new(writer));
-            Ok(Video { path, state, pixels: PixelHistogram::default(), substituted: Substituted::new(), finished: None })
+            Ok(Video {
+                path,
+                state,
+                pixels: PixelHistogram::default(),
+                substituted: Substituted::new(),
+                finished: None,
+            })
         };
         spec.cameras.iter().map(create).collect()
     }

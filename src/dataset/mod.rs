@@ -43,7 +43,6 @@ pub use spec::{CameraSpec, DatasetSpec, VideoInfo};
 pub use summary::{CameraCounters, CameraSummary, EncoderSwitch, EpisodeCounters, EpisodeSummary, Spread};
 pub use waiting::WaitingTake;
 
-
 use claim::Claim;
 use commit::Marker;
 use info::{Info, Source};
@@ -240,9 +239,7 @@ impl Dataset {
                 videos.push((key.clone(), file));
                 let (video, target) = (&episode.videos[camera], file.path(&layout::videos(key), "mp4"));
                 files.push(match video.finished {
-                    Some(Finished { bytes, crc32, .. }) => {
-                        FileSum { path: target.display().to_string(), bytes, crc32 }
-                    }
+                    Some(Finished { bytes, crc32, .. }) => FileSum { path: target.display().to_string(), bytes, crc32 },
                     None => FileSum::of_file(&video.path, &target)?,
                 });
                 let name = video.path.file_name().unwrap_or_default();

@@ -184,7 +184,8 @@ pub fn tasks(root: &Path, facts: &Facts, saving: bool, report: &mut Report) -> O
         for batch in reader {
             let batch = batch?;
             for row in 0..batch.num_rows() {
-                let index = columns::index(&batch, "task_index", row).map_err(|found| format!("{found} in `task_index`"))?;
+                let index =
+                    columns::index(&batch, "task_index", row).map_err(|found| format!("{found} in `task_index`"))?;
                 // LeRobot before 0.4 left the index without a name.
                 let name = if batch.column_by_name("task").is_some() { "task" } else { "__index_level_0__" };
                 let texts = columns::texts(&batch, name, row).map_err(|found| format!("{found} in `task`"))?;

@@ -112,7 +112,13 @@ impl Facts {
                     differ((1, 0)) && differ((0, 1))
                 });
                 if !known {
-                    report.add(&rules::INFO, None, at(key), format!("a template such as {model}"), info[key].to_string());
+                    report.add(
+                        &rules::INFO,
+                        None,
+                        at(key),
+                        format!("a template such as {model}"),
+                        info[key].to_string(),
+                    );
                 }
                 if known { found.to_owned() } else { model.to_owned() }
             }
@@ -146,7 +152,13 @@ fn features(info: &Value, report: &mut Report) -> Option<Vec<Feature>> {
     let all = info["features"].as_object().filter(|all| !all.is_empty());
     let Some(all) = all else {
         let place = format!("{} features", layout::INFO);
-        report.add(&rules::FEATURE, None, place, "features by name", if info["features"].is_null() { "none" } else { "none of use" });
+        report.add(
+            &rules::FEATURE,
+            None,
+            place,
+            "features by name",
+            if info["features"].is_null() { "none" } else { "none of use" },
+        );
         return None;
     };
     let mut features = Vec::new();
@@ -155,7 +167,13 @@ fn features(info: &Value, report: &mut Report) -> Option<Vec<Feature>> {
             Ok(feature) => {
                 if feature.kind == Kind::Other {
                     let place = format!("{} features.{key}", layout::INFO);
-                    report.add(&rules::FEATURE_UNCHECKED, None, place, "numbers or pictures", found["dtype"].to_string());
+                    report.add(
+                        &rules::FEATURE_UNCHECKED,
+                        None,
+                        place,
+                        "numbers or pictures",
+                        found["dtype"].to_string(),
+                    );
                 }
                 features.push(feature);
             }
@@ -243,7 +261,9 @@ fn video_block(info: &Value, feature: &Feature, fps: f64, report: &mut Report) {
     let Kind::Video(video) = &feature.kind else { return };
     let block = &info["features"][&feature.key]["info"];
     let at = |key: &str| format!("{} features.{}.info {key}", layout::INFO, feature.key);
-    for (key, expected) in [("video.height", video.height as f64), ("video.width", video.width as f64), ("video.fps", fps)] {
+    for (key, expected) in
+        [("video.height", video.height as f64), ("video.width", video.width as f64), ("video.fps", fps)]
+    {
         match block[key].as_f64() {
             Some(found) if found == expected => {}
             Some(found) => report.add(&rules::FEATURE, None, at(key), expected.to_string(), found.to_string()),

@@ -45,17 +45,31 @@ pub fn colours(episode: u64, key: &str, stats: &FeatureStats, place: &str, repor
 }
 
 /// A vector that stays the same from the first row to the last.
-pub fn motion(episode: u64, length: u64, facts: &Facts, stats: &[(usize, FeatureStats)], place: &str, report: &mut Report) {
+pub fn motion(
+    episode: u64,
+    length: u64,
+    facts: &Facts,
+    stats: &[(usize, FeatureStats)],
+    place: &str,
+    report: &mut Report,
+) {
     if (length as f64) < FROZEN_S * f64::from(facts.fps) {
         return;
     }
     for (at, stats) in stats {
         let feature = &facts.features[*at];
-        let measured = matches!(feature.kind, Kind::Numbers(_)) && (feature.key == "action" || feature.key.starts_with("observation."));
+        let measured = matches!(feature.kind, Kind::Numbers(_))
+            && (feature.key == "action" || feature.key.starts_with("observation."));
         if measured && stats.min == stats.max {
             let seconds = length as f64 / f64::from(facts.fps);
             let found = format!("the same in all {length} rows, {seconds:.1} s");
-            report.add(&rules::MOTIONLESS, Some(episode), format!("{place} {}", feature.key), "values that change", found);
+            report.add(
+                &rules::MOTIONLESS,
+                Some(episode),
+                format!("{place} {}", feature.key),
+                "values that change",
+                found,
+            );
         }
     }
 }
@@ -92,7 +106,8 @@ pub fn account(episode: u64, length: u64, facts: &Facts, sidecar: &Sidecar, plac
             }
             let counters = &camera.counters;
             for switch in &counters.encoder_switches {
-                let found = format!("{} from frame {} on, after {}: {}", switch.to, switch.frame, switch.from, switch.reason);
+                let found =
+                    format!("{} from frame {} on, after {}: {}", switch.to, switch.frame, switch.from, switch.reason);
                 report.add(&rules::ENCODER_SWITCH, number, &place, "one encoder", found);
             }
             // A camera that is faster than the data set has pictures that no row needs.

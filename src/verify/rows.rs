@@ -1,13 +1,12 @@
 //! The rows of the data tables, episode by episode, in LeRobot's order: all tables of `data/`, sorted by name.
 
-use super::columns;
+use super::columns::{self, Fit};
 use super::info::{Facts, Feature, Kind};
 use super::report::Report;
 use super::rules;
 use crate::dataset::reader::TableReader;
 use crate::dataset::stats::FeatureStats;
-use arrow_array::{Array, RecordBatch};
-use arrow_schema::DataType;
+use arrow_array::RecordBatch;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 
@@ -166,13 +165,19 @@ impl<'a> RowStream<'a> {
                     words.push(format!("{what} {}", names.join(", ")));
                 }
             }
-            report.add(&rules::COLUMNS, None, self.file.clone(), "the columns of info.json's features", words.join("; "));
+            report.add(
+                &rules::COLUMNS,
+                None,
+                self.file.clone(),
+                "the columns of info.json's features",
+                words.join("; "),
+            );
         }
         self.usable = self.columns.iter().map(|_| false).collect();
         for (usable, feature) in self.usable.iter_mut().zip(&self.columns) {
             let Ok(field) = schema.field_with_name(&feature.key) else { continue };
             let place = || format!("{} {}", self.file, feature.key);
-            match fits(feature, field.data_type()) {
+            match columns::fits(feature, field.data_type()) {
                 Fit::Right => *usable = true,
                 Fit::List => {
                     *usable = true;
@@ -196,7 +201,7 @@ impl<'a> RowStream<'a> {
             let column = batch.column_by_name(&feature.key).filter(|_| *usable);
             let read = column.map_or(Err(String::new()), |column| {
                 columns::numbers(&**column, &mut numbers)?;
-                let even = lists_are_even(&**column, feature.values) && numbers.len() == rows * feature.values;
+                let even = columns::lists_are_even(&**column, feature.values) && numbers.len() == rows * feature.values;
                 if even { Ok(()) } else { Err(format!("{} values in {rows} rows", numbers.len())) }
             });
             if let Err(words) = &read
@@ -219,60 +224,6 @@ impl<'a> RowStream<'a> {
             return;
         };
         self.batch = Some(Decoded { values, episodes, next: 0 });
-    }
-}
-
-/// Whether a column's type is its feature's.
-enum Fit {
-    Right,
-    /// A list of any length.
-    List,
-    /// The type in words that it should have.
-    Wrong(String),
-}
-
-fn fits(feature: &Feature, found: &DataType) -> Fit {
-    let Kind::Numbers(element) = &feature.kind else { return Fit::Right };
-    let expected = if feature.scalar {
-        columns::name(element)
-    } else {
-        format!("fixed_size_list<{}>[{}]", columns::name(element), feature.values)
-    };
-    if feature.scalar {
-        return if found == element { Fit::Right } else { Fit::Wrong(expected) };
-    }
-    let (mut inner, mut size, mut fixed) = (found, 1, true);
-    loop {
-        match inner {
-            DataType::FixedSizeList(item, n) => {
-                size *= usize::try_from(*n).unwrap_or(0);
-                inner = item.data_type();
-            }
-            DataType::List(item) | DataType::LargeList(item) => {
-                fixed = false;
-                inner = item.data_type();
-            }
-            _ => break,
-        }
-    }
-    match (inner == element && inner != found, fixed) {
-        (true, true) if size == feature.values => Fit::Right,
-        (true, false) => Fit::List,
-        _ => Fit::Wrong(expected),
-    }
-}
-
-/// Each row of a list of any length has as many values.
-fn lists_are_even(column: &dyn Array, values: usize) -> bool {
-    use arrow_array::cast::AsArray;
-    match column.data_type() {
-        DataType::List(item) if !item.data_type().is_nested() => {
-            column.as_list::<i32>().value_offsets().windows(2).all(|pair| (pair[1] - pair[0]) as usize == values)
-        }
-        DataType::LargeList(item) if !item.data_type().is_nested() => {
-            column.as_list::<i64>().value_offsets().windows(2).all(|pair| (pair[1] - pair[0]) as usize == values)
-        }
-        _ => true,
     }
 }
 
@@ -299,13 +250,28 @@ pub fn check(run: &Run, expected: &Expected, stream: &RowStream, report: &mut Re
         && file != run.file
     {
         let found = format!("its rows in {}", run.file);
-        report.add(&rules::ENTRY_PLACE, episode, format!("entry of episode {}", expected.episode), format!("its rows in {file}"), found);
+        report.add(
+            &rules::ENTRY_PLACE,
+            episode,
+            format!("entry of episode {}", expected.episode),
+            format!("its rows in {file}"),
+            found,
+        );
     }
     if run.rows as u64 != expected.length {
-        report.add(&rules::LENGTH, episode, run.file.clone(), format!("{} rows, as its entry says", expected.length), format!("{} rows", run.rows));
+        report.add(
+            &rules::LENGTH,
+            episode,
+            run.file.clone(),
+            format!("{} rows, as its entry says", expected.length),
+            format!("{} rows", run.rows),
+        );
     }
     if run.cut {
-        report.notes.push(format!("episode {}: too long to be held in memory; its rows were not all checked", expected.episode));
+        report.notes.push(format!(
+            "episode {}: too long to be held in memory; its rows were not all checked",
+            expected.episode
+        ));
     }
     let counted = |key: &str, value: &dyn Fn(usize) -> f64| -> Option<(usize, f64, f64)> {
         let column = stream.column(run, key)?;
@@ -324,9 +290,16 @@ pub fn check(run: &Run, expected: &Expected, stream: &RowStream, report: &mut Re
     let stamp = |k: usize| f64::from((k as f64 / f64::from(expected.fps)) as f32);
     if let Some(column) = stream.column(run, "timestamp") {
         let off = |(k, found): (usize, &f64)| (found - stamp(k)).abs();
-        let worst = column.iter().enumerate().find(|(k, found)| off((*k, found)) > super::TOLERANCE_S || found.is_nan());
+        let worst =
+            column.iter().enumerate().find(|(k, found)| off((*k, found)) > super::TOLERANCE_S || found.is_nan());
         if let Some((k, found)) = worst {
-            report.add(&rules::TIMESTAMP, episode, place("timestamp"), format!("{:.6} in row {k}", stamp(k)), format!("{found:.6}"));
+            report.add(
+                &rules::TIMESTAMP,
+                episode,
+                place("timestamp"),
+                format!("{:.6} in row {k}", stamp(k)),
+                format!("{found:.6}"),
+            );
         } else if let Some(wrong) = counted("timestamp", &stamp) {
             let (expected, found) = say(wrong);
             report.add(&rules::TIMESTAMP_ROUNDED, episode, place("timestamp"), expected, found);
@@ -339,7 +312,13 @@ pub fn check(run: &Run, expected: &Expected, stream: &RowStream, report: &mut Re
             && feature.key != "timestamp"
         {
             let row = at / feature.values.max(1);
-            report.add(&rules::FINITE, episode, place(&feature.key), "finite values", format!("{} in row {row}", values[at]));
+            report.add(
+                &rules::FINITE,
+                episode,
+                place(&feature.key),
+                "finite values",
+                format!("{} in row {row}", values[at]),
+            );
         }
     }
 }
@@ -358,7 +337,13 @@ fn check_tasks(run: &Run, expected: &Expected, stream: &RowStream, report: &mut 
     let words: BTreeSet<&String> = used.iter().filter_map(known).collect();
     let entry: BTreeSet<&String> = expected.entry_tasks.iter().collect();
     if words != entry {
-        report.add(&rules::TASK, Some(expected.episode), place, format!("the entry's tasks {entry:?}"), format!("{words:?}"));
+        report.add(
+            &rules::TASK,
+            Some(expected.episode),
+            place,
+            format!("the entry's tasks {entry:?}"),
+            format!("{words:?}"),
+        );
     }
 }
 

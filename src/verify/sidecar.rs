@@ -36,7 +36,14 @@ pub struct Sidecar {
 }
 
 /// Reads and checks the sidecar of an episode; nothing in a data set that another program recorded.
-pub fn check(root: &Path, snapshot: &Snapshot, facts: &Facts, episode: &Episode, deep: bool, report: &mut Report) -> Sidecar {
+pub fn check(
+    root: &Path,
+    snapshot: &Snapshot,
+    facts: &Facts,
+    episode: &Episode,
+    deep: bool,
+    report: &mut Report,
+) -> Sidecar {
     let summary_file = summary_path(episode.index).display().to_string();
     let rows_file = FileIndex::nth(episode.index).path(layout::RECORDER_ROWS, "parquet").display().to_string();
     let there = |file: &String| snapshot.files.contains(file) && !snapshot.saving.contains(file);
@@ -52,7 +59,8 @@ pub fn check(root: &Path, snapshot: &Snapshot, facts: &Facts, episode: &Episode,
         sidecar.summary = summary(root, &summary_file, facts, episode, report);
     }
     let mut damaged = BTreeSet::new();
-    for file in sidecar.summary.iter().flat_map(|summary| &summary.files).map(|sum| &sum.path).collect::<BTreeSet<_>>() {
+    for file in sidecar.summary.iter().flat_map(|summary| &summary.files).map(|sum| &sum.path).collect::<BTreeSet<_>>()
+    {
         let entries = sidecar.summary.iter().flat_map(|summary| &summary.files).filter(|sum| sum.path == *file);
         if !checksum(root, file, &entries.collect::<Vec<_>>(), episode.index, deep, report) {
             damaged.insert(file.clone());
@@ -67,7 +75,8 @@ pub fn check(root: &Path, snapshot: &Snapshot, facts: &Facts, episode: &Episode,
 fn summary(root: &Path, file: &str, facts: &Facts, episode: &Episode, report: &mut Report) -> Option<EpisodeSummary> {
     let number = Some(episode.index);
     let read = read_limited(&root.join(file)).and_then(|bytes| json(&bytes));
-    let parsed = read.and_then(|value| serde_json::from_value::<EpisodeSummary>(value).map_err(|error| error.to_string()));
+    let parsed =
+        read.and_then(|value| serde_json::from_value::<EpisodeSummary>(value).map_err(|error| error.to_string()));
     let summary = match parsed {
         Ok(summary) => summary,
         Err(found) => {
@@ -121,7 +130,13 @@ fn checksum(root: &Path, file: &str, entries: &[&FileSum], episode: u64, deep: b
     let join = |words: Vec<String>| words.join(" or ");
     if !entries.iter().any(|entry| entry.bytes == metadata.len()) {
         let expected = join(entries.iter().map(|entry| entry.bytes.to_string()).collect());
-        report.add(&rules::SIZE, number, file, format!("{expected} bytes, as they were written"), metadata.len().to_string());
+        report.add(
+            &rules::SIZE,
+            number,
+            file,
+            format!("{expected} bytes, as they were written"),
+            metadata.len().to_string(),
+        );
         return false;
     }
     if !deep {
@@ -149,7 +164,10 @@ fn rows(root: &Path, file: &str, facts: &Facts, episode: &Episode, report: &mut 
     let mut reused: Option<(u64, u64)> = None;
     let mut count = 0u64;
     let wanted = |name: &str| {
-        name == "frame_index" || name.ends_with("/captured_mono_ns") || name.ends_with("/late") || name.ends_with("_reused")
+        name == "frame_index"
+            || name.ends_with("/captured_mono_ns")
+            || name.ends_with("/late")
+            || name.ends_with("_reused")
     };
     let read = TableReader::open(&root.join(file), wanted, 8192).and_then(|reader| {
         for batch in reader {
@@ -171,7 +189,8 @@ fn rows(root: &Path, file: &str, facts: &Facts, episode: &Episode, report: &mut 
             for (key, run) in &mut watched {
                 let captured = column(&format!("{key}/captured_mono_ns"))?.unwrap_or_default();
                 captured.iter().zip(count..).for_each(|(stamp, row)| run.add(*stamp, row));
-                run.late += column(&format!("{key}/late"))?.iter().flatten().filter(|flag| **flag != 0.0).count() as u64;
+                run.late +=
+                    column(&format!("{key}/late"))?.iter().flatten().filter(|flag| **flag != 0.0).count() as u64;
             }
             let flags = |name: &str| -> Result<Option<u64>, String> {
                 Ok(column(name)?.map(|flags| flags.iter().filter(|flag| **flag != 0.0).count() as u64))

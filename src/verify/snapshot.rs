@@ -38,7 +38,8 @@ impl Snapshot {
     /// # Errors
     /// When there is no data set, or a folder cannot be listed.
     pub fn take(root: &Path) -> Result<Snapshot> {
-        let any = [layout::INFO, layout::DATA, layout::EPISODES, layout::STATS].iter().any(|part| root.join(part).exists());
+        let any =
+            [layout::INFO, layout::DATA, layout::EPISODES, layout::STATS].iter().any(|part| root.join(part).exists());
         if !any {
             let found = match (root.is_dir(), root.exists()) {
                 (true, _) if !disk::names(&root.join(layout::PARTIAL))?.is_empty() => {
@@ -114,7 +115,10 @@ impl Snapshot {
             (aside, "kept aside since they were not finished"),
         ] {
             if count > 0 {
-                self.notes.push(format!("takes in {} that are {what}: {count}; they are not part of the data set", layout::PARTIAL));
+                self.notes.push(format!(
+                    "takes in {} that are {what}: {count}; they are not part of the data set",
+                    layout::PARTIAL
+                ));
             }
         }
         Ok(())

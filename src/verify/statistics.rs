@@ -45,11 +45,7 @@ pub fn of_json(stats: &Value, values: usize, image: bool) -> Result<Read, String
     })
 }
 
-fn read(
-    values: usize,
-    image: bool,
-    get: impl Fn(&str) -> Result<Option<Vec<f64>>, String>,
-) -> Result<Read, String> {
+fn read(values: usize, image: bool, get: impl Fn(&str) -> Result<Option<Vec<f64>>, String>) -> Result<Read, String> {
     let mut found: [Vec<f64>; 10] = Default::default();
     let mut quantiles = true;
     for (slot, key) in found.iter_mut().zip(KEYS) {
@@ -100,7 +96,11 @@ pub fn implausible(stats: &FeatureStats, colours: bool) -> Option<(String, Strin
 
 /// The first value of `found` that is not `expected`'s, and the first quantile (`true`): their names, both values. With
 /// `computed_anew` quantiles may be off by a bin or two.
-pub fn differences(expected: &FeatureStats, found: &FeatureStats, computed_anew: bool) -> Vec<(bool, String, f64, f64)> {
+pub fn differences(
+    expected: &FeatureStats,
+    found: &FeatureStats,
+    computed_anew: bool,
+) -> Vec<(bool, String, f64, f64)> {
     let mut differences = Vec::new();
     if expected.count != found.count {
         differences.push((false, "count".into(), expected.count as f64, found.count as f64));

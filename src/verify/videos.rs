@@ -127,7 +127,13 @@ fn frames(index: &Mp4Index, file: &File, report: &mut Report) -> bool {
         let units = (TOLERANCE_S * f64::from(index.timescale)).ceil() as i64;
         let near = keys.partition_point(|time| *time < start - units);
         if next > 0 && length > 0 && !keys.get(near).is_some_and(|time| *time <= start + units) {
-            report.add(&rules::SEEK, Some(episode), *path, "a key frame at the episode's start", "another kind of frame");
+            report.add(
+                &rules::SEEK,
+                Some(episode),
+                *path,
+                "a key frame at the episode's start",
+                "another kind of frame",
+            );
         }
         if length as f64 / fps > LONGEST_S {
             let found = format!("{:.0} s", length as f64 / fps);

@@ -1,10 +1,9 @@
 //! What the data set says of its videos: cameras, episodes, files. Reads any LeRobot v3.0 data set, not only our own.
 
 use crate::config::schema::ColorRange;
+use crate::dataset::reader::TableReader;
 use crate::dataset::{DatasetError, disk, info, layout};
 use arrow_array::{Array, Float64Array, Int64Array, RecordBatch};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use std::path::{Component, Path, PathBuf};
 
@@ -199,15 +198,11 @@ fn read_info(root: &Path) -> Result<Value> {
 /// Appends a table's episodes.
 fn read_episodes(path: &Path, cameras: &[Camera], template: &str, episodes: &mut Vec<Episode>) -> Result<()> {
     let damaged = |found: String| invalid(path, "a table of episodes", found);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(disk::read(path)?))
-        .map_err(|error| damaged(error.to_string()))?;
     // Statistics are most of the table, and of no use here.
     let wanted = |name: &str| ["episode_index", "length"].contains(&name) || name.starts_with("videos/");
-    let fields = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
-    let roots: Vec<usize> = fields.filter(|(_, field)| wanted(field.name())).map(|(i, _)| i).collect();
-    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    for batch in builder.with_projection(mask).build().map_err(|error| damaged(error.to_string()))? {
-        let batch = batch.map_err(|error| damaged(error.to_string()))?;
+    let bytes = bytes::Bytes::from(disk::read(path)?);
+    for batch in TableReader::new(bytes, wanted, 1024).map_err(damaged)? {
+        let batch = batch.map_err(damaged)?;
         for row in 0..batch.num_rows() {
             let number = |name: &str| number(&batch, name, row).map_err(damaged);
             let index = number("episode_index")? as u64;
@@ -215,7 +210,7 @@ fn read_episodes(path: &Path, cameras: &[Camera], template: &str, episodes: &mut
             for Camera { key, .. } in cameras {
                 let column = |name: &str| number(&format!("videos/{key}/{name}"));
                 let place = (column("chunk_index")? as u64, column("file_index")? as u64);
-                let path = video_path(template, key, place).map_err(damaged)?;
+                let path = fill_template(template, key, place).map_err(damaged)?;
                 videos.push(Span { place, path, from_s: column("from_timestamp")? });
             }
             episodes.push(Episode { index, length: number("length")? as u64, videos });
@@ -238,14 +233,16 @@ fn number(batch: &RecordBatch, name: &str, row: usize) -> std::result::Result<f6
 }
 
 /// Fills in the template of info.json, such as `videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4`.
-fn video_path(template: &str, key: &str, (chunk, file): (u64, u64)) -> std::result::Result<PathBuf, String> {
+pub fn fill_template(template: &str, key: &str, (chunk, file): (u64, u64)) -> std::result::Result<PathBuf, String> {
     let unknown = || format!("video_path `{template}` in info.json");
     let mut path = String::new();
     let mut rest = template;
     while let Some((text, tail)) = rest.split_once('{') {
         let (field, tail) = tail.split_once('}').ok_or_else(unknown)?;
         let (name, format) = field.split_once(':').unwrap_or((field, ""));
-        let width = format.trim_end_matches('d').parse().unwrap_or(0);
+        // A longer number than any: who asks for it wants memory.
+        let width = Some(format.trim_end_matches('d').parse().unwrap_or(0)).filter(|width| *width <= 20);
+        let width: usize = width.ok_or_else(unknown)?;
         path += text;
         path += &match name {
             "video_key" => key.to_string(),
@@ -286,10 +283,12 @@ mod tests {
 
     #[test]
     fn paths_come_from_the_template() {
-        let path = |template: &str| video_path(template, "a.b", (1, 23)).map(|path| path.display().to_string());
+        let path = |template: &str| fill_template(template, "a.b", (1, 23)).map(|path| path.display().to_string());
         assert_eq!(path(layout::VIDEO_TEMPLATE), Ok("videos/a.b/chunk-001/file-023.mp4".into()));
         assert_eq!(path("{video_key}/{file_index}.mp4"), Ok("a.b/23.mp4".into()));
-        for bad in ["{video_key", "{other}.mp4", "../{video_key}.mp4", "/x/{video_key}.mp4"] {
+        for bad in
+            ["{video_key", "{other}.mp4", "../{video_key}.mp4", "/x/{video_key}.mp4", "{file_index:0999999d}.mp4"]
+        {
             assert!(path(bad).is_err(), "{bad}");
         }
     }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder regenerate ROOT [OPTIONS]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -30,6 +30,7 @@ pub enum Command {
     /// Check everything that can be known without recording: configuration, data set, disk, cameras, arm
     Check,
     Regenerate(crate::regenerate::Arguments),
+    Episodes(crate::episodes::Arguments),
     /// List the encoders that this machine has, and try each
     Encoders(Encoders),
     Bench(crate::bench::job::Arguments),
@@ -75,7 +76,7 @@ Any key of the configuration can be given on the command line by its dotted name
 
 Keys while recording, as in LeRobot:
   → or n      end the episode, or the reset, now
-  ← or r      throw the take away and record it again
+  ← or r      throw the take away and record it again; in the reset: the one that just ended
   Esc or q    end and save the episode, then stop; so does Ctrl-C
 
 Exit codes:

@@ -10,6 +10,8 @@
 //! recorder/lock                              held by the process that writes
 //! .partial/episode_000003-take_000004/       a take that is being recorded, waits to be encoded, or is being saved
 //! .partial/orphan-…/                         a take that was not finished
+//! .partial/edit/                             a change of saved episodes under way
+//! recorder/labels.json                       what the operator says of episodes, by episode index
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -24,9 +26,12 @@ pub const RECORDER: &str = "recorder";
 pub const RECORDER_ROWS: &str = "recorder/rows";
 pub const RECORDER_EPISODES: &str = "recorder/episodes";
 pub const LOCK: &str = "recorder/lock";
+pub const LABELS: &str = "recorder/labels.json";
 pub const PARTIAL: &str = ".partial";
 /// Takes that were not finished, in [`PARTIAL`].
 pub const ORPHAN_PREFIX: &str = "orphan-";
+/// The folder of a change of saved episodes, in [`PARTIAL`].
+pub const EDIT: &str = "edit";
 
 /// In a take's folder: it is recorded and waits to be encoded.
 pub const WAITING: &str = "waiting.json";
@@ -79,6 +84,11 @@ pub fn number(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
 /// The folder of a take in progress. The episode index is the one it would get if no other take were saved before it.
 pub fn take(episode: u64, take: u64) -> PathBuf {
     Path::new(PARTIAL).join(format!("episode_{episode:06}-take_{take:06}"))
+}
+
+/// True for the folder of a change of saved episodes.
+pub fn is_edit(dir: &Path) -> bool {
+    dir.file_name().is_some_and(|name| name == EDIT)
 }
 
 /// The frames of a camera that waits to be encoded, in a take's folder.

@@ -27,6 +27,8 @@ pub struct Outlook {
     pub frames: u64,
     /// Saves that an interrupted run left to be completed.
     pub to_complete: Vec<u64>,
+    /// Edits that were interrupted and are to be completed, in words.
+    pub to_edit: Vec<String>,
     /// Unfinished takes that would be set aside.
     pub unfinished: Vec<PathBuf>,
     /// Takes that are recorded and wait to be encoded, in the order in which they were recorded.
@@ -94,6 +96,7 @@ impl Dataset {
             recovery,
             waiting,
             interrupted: None,
+            last_save: None,
             claim,
         }
     }
@@ -107,19 +110,24 @@ impl Dataset {
         let waits = commit::waits(&found, spec);
         for (dir, left) in found {
             match left {
-                Left::Sealed(marker) => outlook.to_complete.push(marker.episode),
+                Left::Sealed(marker) => match marker.edit {
+                    Some(edit) => outlook.to_edit.push(edit.what),
+                    None => outlook.to_complete.push(marker.episode),
+                },
+                Left::Staged => {}
                 Left::Waiting(parked) => outlook.waiting.push(parked.take()),
                 Left::Unfinished(_) => outlook.unfinished.push(dir),
             }
         }
+        let complete = outlook.to_complete.is_empty() && outlook.to_edit.is_empty();
         match read_info(root)? {
-            None if resume && outlook.to_complete.is_empty() && outlook.waiting.is_empty() => {
+            None if resume && complete && outlook.waiting.is_empty() => {
                 return Err(DatasetError::NotADataset { root: root.to_owned() });
             }
             Some(info) if resume => {
                 refuse_differences(root, &info, spec)?;
                 // Files of an interrupted save may lie beyond what info.json counts.
-                if outlook.to_complete.is_empty() {
+                if complete {
                     read_content(root, &info, spec)?;
                 }
                 (outlook.episodes, outlook.frames) = (info.total_episodes, info.total_frames);

@@ -172,7 +172,8 @@ pub fn write_encodings(root: &Path, encodings: &[(String, Encoding)]) -> Result<
     Ok(true)
 }
 
-fn read_info(root: &Path) -> Result<Value> {
+/// The content of info.json; refused when it is not that of a LeRobot v3.0 data set.
+pub fn read_info(root: &Path) -> Result<Value> {
     let path = root.join(layout::INFO);
     if !path.is_file() {
         let found = if root.is_dir() { "no meta/info.json" } else { "no such folder" };
@@ -215,7 +216,7 @@ fn read_episodes(path: &Path, cameras: &[Camera], template: &str, episodes: &mut
             for Camera { key, .. } in cameras {
                 let column = |name: &str| number(&format!("videos/{key}/{name}"));
                 let place = (column("chunk_index")? as u64, column("file_index")? as u64);
-                let path = video_path(template, key, place).map_err(damaged)?;
+                let path = path_of(template, key, place).map_err(damaged)?;
                 videos.push(Span { place, path, from_s: column("from_timestamp")? });
             }
             episodes.push(Episode { index, length: number("length")? as u64, videos });
@@ -237,9 +238,9 @@ fn number(batch: &RecordBatch, name: &str, row: usize) -> std::result::Result<f6
     value.filter(|v| v.is_finite() && *v >= 0.0).ok_or_else(|| format!("no number in row {row} of column `{name}`"))
 }
 
-/// Fills in the template of info.json, such as `videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4`.
-fn video_path(template: &str, key: &str, (chunk, file): (u64, u64)) -> std::result::Result<PathBuf, String> {
-    let unknown = || format!("video_path `{template}` in info.json");
+/// Fills in a template of info.json, such as `videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4`.
+pub fn path_of(template: &str, key: &str, (chunk, file): (u64, u64)) -> std::result::Result<PathBuf, String> {
+    let unknown = || format!("the template `{template}` in info.json");
     let mut path = String::new();
     let mut rest = template;
     while let Some((text, tail)) = rest.split_once('{') {
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn paths_come_from_the_template() {
-        let path = |template: &str| video_path(template, "a.b", (1, 23)).map(|path| path.display().to_string());
+        let path = |template: &str| path_of(template, "a.b", (1, 23)).map(|path| path.display().to_string());
         assert_eq!(path(layout::VIDEO_TEMPLATE), Ok("videos/a.b/chunk-001/file-023.mp4".into()));
         assert_eq!(path("{video_key}/{file_index}.mp4"), Ok("a.b/23.mp4".into()));
         for bad in ["{video_key", "{other}.mp4", "../{video_key}.mp4", "/x/{video_key}.mp4"] {

@@ -26,10 +26,10 @@ impl Dataset {
     /// save, on disk too, and the next save gives the same bytes as if that one had never been. Only the last save
     /// can be taken back, once. A crash in between gives the one data set or the other.
     pub fn undo(&mut self, take: u64) -> Result<bool, DatasetError> {
+        let Some(last) = self.last_save.take_if(|last| last.take == take) else { return Ok(false) };
         if let Some(episode) = self.interrupted {
             return Err(DatasetError::Interrupted { root: self.root.clone(), episode });
         }
-        let Some(last) = self.last_save.take_if(|last| last.take == take) else { return Ok(false) };
         match self.take_back(&last) {
             Ok(()) => {
                 (self.info, self.stats, self.tasks, self.next) = (last.info, last.stats, last.tasks, last.next);

@@ -177,7 +177,7 @@ impl Staging<'_> {
             .map_err(|error| damaged(&path, "an episode's summary", error.to_string()))?;
         let mut after = before.clone();
         after["episode_index"] = json!(index);
-        for file in after["files"].as_array_mut().into_iter().flatten() {
+        for file in after.get_mut("files").and_then(Value::as_array_mut).into_iter().flatten() {
             let named = PathBuf::from(file["path"].as_str().unwrap_or_default());
             if let Some(staged) = self.new.get(&named) {
                 let bytes = disk::read(staged)?;
@@ -227,7 +227,7 @@ impl Staging<'_> {
         let mut info = self.catalogue.info.clone();
         let (episodes, rows) = self.change.totals(self.catalogue);
         (info["total_episodes"], info["total_frames"]) = (json!(episodes), json!(rows));
-        for (name, split) in info["splits"].as_object_mut().into_iter().flatten() {
+        for (name, split) in info.get_mut("splits").and_then(Value::as_object_mut).into_iter().flatten() {
             match split.as_str().and_then(|bounds| self.change.split(bounds)) {
                 Some(moved) => *split = json!(moved),
                 None => notes.push(format!("info.json keeps its split `{name}`: {split} is not a range of episodes")),

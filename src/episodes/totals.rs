@@ -102,7 +102,7 @@ fn shaped_like(like: &Value, values: &Value) -> Value {
     let (mut old, mut new) = (Vec::new(), Vec::new());
     leaves(like, &mut old);
     leaves(values, &mut new);
-    if old.len() == new.len() { fill(like, &mut new.into_iter()) } else { values.clone() }
+    if like.is_array() && old.len() == new.len() { fill(like, &mut new.into_iter()) } else { values.clone() }
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
         for (like, values, expected) in [
             (json!([1.0, 2.0]), json!([3.0, 4.0]), json!([3.0, 4.0])),
             (json!([[1.0], [2.0]]), json!([3.0, 4.0]), json!([[3.0], [4.0]])),
-            (json!(null), json!([3.0, 4.0]), json!([3.0, 4.0])),
+            (json!(null), json!([3.0]), json!([3.0])),
             (json!([1.0]), json!([[[3.0]], [[4.0]]]), json!([[[3.0]], [[4.0]]])),
         ] {
             assert_eq!(shaped_like(&like, &values), expected);

@@ -24,7 +24,7 @@ use recorder::episode::Key;
 use recorder::episodes::{self, EpisodesError};
 use recorder::regenerate::{self, RegenerateError};
 use recorder::status::{self, SharedStatus, Status};
-use recorder::{check, codec, metrics, run};
+use recorder::{check, codec, metrics, run, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         Some(Command::Episodes(arguments)) => {
             episodes::run(arguments).map_err(anyhow::Error::from).and_then(|text| print(&text))
         }
+        Some(Command::Verify(arguments)) => verify(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
             print(&findings.text)?;
@@ -180,6 +181,12 @@ fn regenerate(arguments: &regenerate::Arguments) -> anyhow::Result<u8> {
         Some(Ok(Some(Interrupt(code)))) => Ok(code),
         _ => Ok(u8::from(summary.failed > 0)),
     }
+}
+
+fn verify(arguments: &verify::Arguments) -> anyhow::Result<u8> {
+    let report = verify::verify(&arguments.root, arguments.deep)?;
+    print(&if arguments.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.text() })?;
+    Ok(report.exit_code())
 }
 
 fn bench(cli: &Cli, options: &Arguments, overrides: &[config::Override]) -> anyhow::Result<u8> {

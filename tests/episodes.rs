@@ -4,10 +4,10 @@ mod dataset_support;
 mod program;
 mod run_support;
 
-use dataset_support::{Codec, check, counters, encode, fill, lerobot_sample, record, run, spec, tree};
+use dataset_support::{Codec, check, counters, encode, fill, lerobot_sample, record, run, spec, tree, verified};
 use program::Lab;
 use recorder::codec::backend;
-use recorder::dataset::{Dataset, DatasetError};
+use recorder::dataset::{Dataset, DatasetError, EpisodeSummary};
 use recorder::episode::Key;
 use recorder::episodes::{self, Action, Arguments, EpisodesError};
 use recorder::status::Phase;
@@ -57,6 +57,7 @@ fn check_cut(root: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/check_dataset.py");
     let (ok, output) = run(Command::new(dataset_support::python()).arg(script).arg(root).args(["--deep", "--cut"]));
     assert!(ok, "{output}");
+    verified(root, false);
     output.lines().last().unwrap_or_default().to_owned()
 }
 
@@ -81,6 +82,7 @@ fn what_stays_is_what_it_was() {
         assert_eq!(check(&root), format!("{} frames, {} episodes, 0 bad", 2 * rows, left.len()), "{numbers:?}");
         let expected: Vec<&String> = left.iter().map(|n| &before[*n]).collect();
         assert_eq!(contents(&root).iter().collect::<Vec<_>>(), expected, "{numbers:?}");
+        verified(&root, true);
         assert!(!root.join(".partial").exists());
         assert_eq!(fs::read_dir(root.join("recorder/rows/chunk-000")).unwrap().count(), left.len());
         // Recording goes on, and so does deleting.
@@ -148,29 +150,29 @@ fn episodes_that_share_their_files_are_deleted() {
     }
 }
 
-/// Checksums of files in a summary follow the files.
+/// Sizes and checksums in the summaries follow the files.
 #[test]
-fn a_summary_names_the_files_as_they_are() {
+fn summaries_name_the_files_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("set");
     ours(&root, &LENGTHS[..3]);
-    let named = |root: &Path, rows: &str| {
-        let paths = ["data/chunk-000/file-002.parquet", "videos/observation.images.front/chunk-000/file-002.mp4", rows];
-        let entry = |path: &str| {
-            let bytes = fs::read(root.join(path)).unwrap();
-            serde_json::json!({"path": path, "bytes": bytes.len(), "crc32": crc32fast::hash(&bytes)})
-        };
-        paths.map(entry).to_vec()
-    };
-    let file = root.join("recorder/episodes/chunk-000/file-002.json");
-    let mut summary: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    summary["files"] = named(&root, "recorder/rows/chunk-000/file-002.parquet").into();
-    fs::write(&file, summary.to_string()).unwrap();
     delete(&root, &[0]).unwrap();
-    let file = root.join("recorder/episodes/chunk-000/file-001.json");
-    let summary: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    assert_eq!(summary["files"], serde_json::json!(named(&root, "recorder/rows/chunk-000/file-001.parquet")));
-    assert_eq!(summary["episode_index"], 1);
+    label(&root, 1, Some("success")).unwrap();
+    act(&root, Action::ExportLabels).unwrap();
+    verified(&root, true);
+    let summary: EpisodeSummary =
+        serde_json::from_slice(&fs::read(root.join("recorder/episodes/chunk-000/file-001.json")).unwrap()).unwrap();
+    let named: Vec<&str> = summary.files.iter().map(|file| file.path.as_str()).collect();
+    for (path, file) in
+        [("data", "002.parquet"), ("videos/observation.images.front", "002.mp4"), ("recorder/rows", "001.parquet")]
+    {
+        let path = format!("{path}/chunk-000/file-{file}");
+        assert!(named.contains(&path.as_str()), "{path} is not among {named:?}");
+    }
+    for file in &summary.files {
+        let bytes = fs::read(root.join(&file.path)).unwrap();
+        assert_eq!(*file, recorder::dataset::FileSum::of_bytes(Path::new(&file.path), &bytes));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::disk;
 use super::error::DatasetError;
 use super::layout;
-use super::mp4::Mp4Writer;
+use super::mp4::{Finished, Mp4Writer};
 use super::rows::{Row, Substituted};
 use super::spec::DatasetSpec;
 use super::waiting;
@@ -37,6 +37,8 @@ pub(super) struct Video {
     pub state: VideoState,
     pub pixels: PixelHistogram,
     pub substituted: Substituted,
+    /// What was written, once it is finished; none of a video that somebody else finished.
+    pub finished: Option<Finished>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,9 @@ impl Video {
         let VideoState::Growing(writer) = std::mem::replace(&mut self.state, VideoState::Failed) else {
             return Ok(0);
         };
-        let frames = writer.finish()?;
+        let finished = writer.finish_summed()?;
+        let frames = finished.frames;
+        self.finished = Some(finished);
         self.state = VideoState::Finished { frames };
         Ok(frames)
     }
@@ -81,7 +85,13 @@ impl EpisodeWriter {
             let path = dir.join(format!("{}.mp4", camera.key));
             let writer = Mp4Writer::create(&path, spec.track(camera))?;
             let state = VideoState::Growing(Box::new(writer));
-            Ok(Video { path, state, pixels: PixelHistogram::default(), substituted: Substituted::new() })
+            Ok(Video {
+                path,
+                state,
+                pixels: PixelHistogram::default(),
+                substituted: Substituted::new(),
+                finished: None,
+            })
         };
         spec.cameras.iter().map(create).collect()
     }

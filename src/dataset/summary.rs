@@ -1,5 +1,6 @@
 //! What is told of an episode beside its data: counters from those who counted, spreads from the rows. Pure.
 
+use super::checksums::FileSum;
 use super::rows::Row;
 use super::spec::DatasetSpec;
 use crate::frame::DropReason;
@@ -72,6 +73,9 @@ pub struct EpisodeSummary {
     /// By camera name.
     pub cameras: BTreeMap<String, CameraSummary>,
     pub arm_errors: BTreeMap<String, u64>,
+    /// The episode's files as they were written; none in summaries of older recorders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSum>,
 }
 
 /// One camera in an [`EpisodeSummary`].
@@ -140,6 +144,7 @@ pub fn summarise(
         tick_jitter_ns: Spread::of(rows.iter().map(|row| row.late_ns)),
         cameras: cameras.collect(),
         arm_errors: counters.arm_errors.clone(),
+        files: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use super::plan::{Change, NewPlace, Plan};
 use super::rewrite::{flatten, integers, lists_of_one, rewrite, with_column};
 use super::totals::{Totals, column};
 use super::{EpisodesError, damaged};
+use crate::dataset::checksums::{self, FileSum};
 use crate::dataset::edit::{Edit, Failed};
 use crate::dataset::layout::FileIndex;
 use crate::dataset::stats::{FeatureStats, KEYS};
@@ -177,14 +178,17 @@ impl Staging<'_> {
             .map_err(|error| damaged(&path, "an episode's summary", error.to_string()))?;
         let mut after = before.clone();
         after["episode_index"] = json!(index);
-        for file in after.get_mut("files").and_then(Value::as_array_mut).into_iter().flatten() {
-            let named = PathBuf::from(file["path"].as_str().unwrap_or_default());
+        let mut files = checksums::in_summary(&before);
+        for file in &mut files {
+            let named = PathBuf::from(&file.path);
             if let Some(staged) = self.new.get(&named) {
-                let bytes = disk::read(staged)?;
-                (file["bytes"], file["crc32"]) = (json!(bytes.len()), json!(crc32fast::hash(&bytes)));
+                *file = FileSum::of_file(staged, &named)?;
             } else if named == rows.0 {
-                file["path"] = json!(rows.1);
+                file.path = rows.1.display().to_string();
             }
+        }
+        if !files.is_empty() {
+            checksums::set_in_summary(&mut after, &files);
         }
         if from == to && before == after {
             return Ok(());

@@ -16,7 +16,7 @@ use recorder::clock::Stamp;
 use recorder::codec::{Fragment, PixelHistogram, SampleFormat};
 use recorder::dataset::{Dataset, EncoderSwitch, EpisodeCounters, FileSum};
 use recorder::frame::DropReason;
-use recorder::verify::{Report, Severity, verify};
+use recorder::verify::{Finding, Report, Severity, verify};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -171,18 +171,37 @@ fn broken(report: &Report) -> Vec<&'static str> {
 /// Does one damage to a clean data set, and expects the rules that it breaks, and words of a finding.
 #[track_caller]
 fn found(name: &str, clean: fn(&Path), deep: bool, damage: impl FnOnce(&Path), rules: &[&str], words: &str) {
+    if let Some(problem) = problem(name, clean, deep, damage, rules, words) {
+        panic!("{problem}");
+    }
+}
+
+fn problem(
+    name: &str,
+    clean: fn(&Path),
+    deep: bool,
+    damage: impl FnOnce(&Path),
+    rules: &[&str],
+    words: &str,
+) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     clean(dir.path());
     damage(dir.path());
     let before = tree(dir.path());
     let report = verify(dir.path(), deep).unwrap();
-    let text = report.text();
-    assert_eq!(broken(&report), rules, "{name}:\n{text}");
-    assert!(text.contains(words), "{name}: `{words}` is not in\n{text}");
+    let line = |f: &Finding| format!("{}: expected {}, found {}\n", f.place, f.expected, f.found);
+    let text = report.findings.iter().map(line).collect::<String>() + &report.text();
+    if broken(&report) != rules {
+        return Some(format!("{name}: expected {rules:?}, found {:?}:\n{text}", broken(&report)));
+    }
+    if !text.contains(words) {
+        return Some(format!("{name}: `{words}` is not in\n{text}"));
+    }
     assert!(report.findings.iter().all(|f| !f.remedy.is_empty() && !f.place.is_empty() && !f.expected.is_empty()));
     let faults = report.counts.iter().any(|count| count.severity == Severity::Fault);
     assert_eq!(report.exit_code(), u8::from(faults), "{name}");
     assert!(tree(dir.path()) == before, "{name}: nothing is changed");
+    None
 }
 
 #[test]
@@ -383,9 +402,11 @@ fn files_that_are_missing_damaged_or_strange_are_found() {
             "episode_index",
         ),
     ];
-    for (name, damage, rules, words) in cases {
-        found(name, lerobot_sample, false, damage, rules, words);
-    }
+    let problems: Vec<String> = cases
+        .into_iter()
+        .filter_map(|(name, damage, rules, words)| problem(name, lerobot_sample, false, damage, rules, words))
+        .collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
     let lost = |root: &Path| copy(root, STATS, "meta/episodes/chunk-000/stats.json");
     found("JSON among tables", lerobot_sample, false, lost, &["stray-file"], "stats.json");
 }
@@ -589,9 +610,11 @@ fn tables_that_contradict_the_format_are_found() {
         ),
     ];
     assert!(cases.len() >= 30);
-    for (name, damage, rules, words) in cases {
-        found(name, lerobot_sample, false, damage, rules, words);
-    }
+    let problems: Vec<String> = cases
+        .into_iter()
+        .filter_map(|(name, damage, rules, words)| problem(name, lerobot_sample, false, damage, rules, words))
+        .collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[test]

@@ -397,7 +397,7 @@ impl Verifier<'_> {
             let mut starts: BTreeMap<i64, &String> = BTreeMap::new();
             for (path, parts) in files {
                 unused.remove(path);
-                let file = videos::File { path, key, video, fps: facts.fps, parts };
+                let file = videos::File { path, key, video, fps: facts.fps, parts, partial: self.broken };
                 let Some(checked) = videos::check(self.root, &file, self.report) else { continue };
                 starts.entry((checked.decode_start_s * 1e6).round() as i64).or_insert(path);
                 if let Some(decoder) = decoder.as_mut().filter(|_| checked.sound) {

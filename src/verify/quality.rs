@@ -18,8 +18,8 @@ pub const FROZEN_S: f64 = 2.0;
 const LATE: f64 = 0.25;
 /// Of the rate.
 const RATE: f64 = 0.02;
-/// Of all rows.
-const REUSED: f64 = 0.05;
+/// Of all rows, and rows at least.
+const REUSED: (f64, u64) = (0.05, 5);
 /// Below this share of the median an episode is short; with fewer episodes there is nothing to compare with.
 const SHORT: f64 = 0.25;
 const SHORT_FROM: usize = 4;
@@ -141,7 +141,7 @@ pub fn account(episode: u64, length: u64, facts: &Facts, sidecar: &Sidecar, plac
         }
     }
     if let Some((state, action)) = rows.reused
-        && state.max(action) as f64 > REUSED * length as f64
+        && state.max(action) >= REUSED.1.max((REUSED.0 * length as f64) as u64)
     {
         let found = format!("the state of the row before in {state}, the action in {action} of {length} rows");
         report.add(&rules::ARM_REUSED, number, "recorder/rows, arm", "a sample in each row", found);

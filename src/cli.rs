@@ -14,7 +14,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -35,6 +35,7 @@ pub enum Command {
     ///
     /// Exit code 0: nothing was lost; 3: something was, which is said exactly; 1: failed, the data set is as it was
     Recover(Recover),
+    Episodes(crate::episodes::Arguments),
     /// Hold a LeRobot v3.0 data set to every rule of the format, whoever recorded it, and look at its quality: what to run
     /// before publishing. Changes nothing; exit code 0 without faults (there may be warnings), 1 with, 4 if no data set is there
     Verify(crate::verify::Arguments),
@@ -96,7 +97,7 @@ Any key of the configuration can be given on the command line by its dotted name
 
 Keys while recording, as in LeRobot:
   → or n      end the episode, or the reset, now
-  ← or r      throw the take away and record it again
+  ← or r      throw the take away and record it again; in the reset: the one that just ended
   Esc or q    end and save the episode, then stop; so does Ctrl-C
 
 After a crash or a power failure the next start saves what was being recorded, as `recorder recover ROOT` does.

@@ -12,7 +12,7 @@ pub type TakeId = u64;
 pub enum Key {
     /// → or n: end the episode, or the reset, now.
     Next,
-    /// ← or r: discard this take and record it again.
+    /// ← or r: discard this take and record it again; between takes the one that just ended.
     Rerecord,
     /// Esc or q: end and keep the episode, then stop.
     Stop,
@@ -68,13 +68,15 @@ pub struct Run {
     phase: Phase,
     next_take: TakeId,
     kept: u64,
+    /// The take that ended last, if it was kept.
+    last_kept: Option<TakeId>,
 }
 
 impl Run {
     /// A run that starts recording with its first tick.
     pub fn new(plan: Plan) -> Run {
         let phase = if plan.episodes == 0 { Phase::Done } else { Phase::Recording { take: plan.first_take, rows: 0 } };
-        Run { plan, phase, next_take: plan.first_take + 1, kept: 0 }
+        Run { plan, phase, next_take: plan.first_take + 1, kept: 0, last_kept: None }
     }
 
     pub fn phase(&self) -> Phase {
@@ -142,6 +144,21 @@ impl Run {
         }
     }
 
+    /// Between takes: the one that just ended is not to be kept after all, and is recorded again, at once as in LeRobot.
+    /// None when there is none, or when the run has ended.
+    pub fn take_back(&mut self) -> Option<TakeId> {
+        let resetting = matches!(self.phase, Phase::Resetting { .. });
+        if !resetting && !matches!(self.phase, Phase::Recording { rows: 0, .. }) {
+            return None;
+        }
+        let take = self.last_kept.take()?;
+        self.kept -= 1;
+        if resetting {
+            self.start();
+        }
+        Some(take)
+    }
+
     /// The run cannot go on: the take being recorded is discarded.
     pub fn abort(&mut self) -> Option<End> {
         let end = match self.phase {
@@ -155,6 +172,7 @@ impl Run {
     fn end(&mut self, keep: bool) -> Option<End> {
         let Phase::Recording { take, rows } = self.phase else { return None };
         self.kept += u64::from(keep);
+        self.last_kept = keep.then_some(take);
         if self.kept >= self.plan.episodes {
             self.phase = Phase::Done;
         } else if self.plan.ticks_per_reset == 0 {
@@ -175,8 +193,9 @@ impl Run {
 mod tests {
     use super::*;
 
-    /// Runs a script (`.` a tick, `_` one at which no take may begin; n, r, q the keys) and writes down what happens: take number for a row, `-` for an idle tick,
-    /// `+` and `!` for a take kept and discarded.
+    /// Runs a script (`.` a tick, `_` one at which no take may begin; n, r, q the keys, b taking back) and writes down what
+    /// happens: take number for a row, `-` for an idle tick, `+` and `!` for a take kept and discarded, `<` and its number for
+    /// one taken back.
     fn check(plan: (u64, u64, u64), script: &str, expected: &str) {
         let mut run =
             Run::new(Plan { episodes: plan.0, ticks_per_episode: plan.1, ticks_per_reset: plan.2, first_take: 0 });
@@ -194,6 +213,10 @@ mod tests {
                 'n' => run.key(Key::Next),
                 'r' => run.key(Key::Rerecord),
                 'q' => run.key(Key::Stop),
+                'b' => {
+                    text.extend(run.take_back().map(|take| format!("<{take}")));
+                    None
+                }
                 _ => run.abort(),
             };
             if let Some(end) = end {
@@ -220,6 +243,12 @@ mod tests {
         check((2, 2, 1), "._._n_", "00+---");
         check((2, 2, 0), ".._q.", "00+--");
         check((0, 3, 2), "..", "--");
+        check((2, 3, 2), "...b........", "000+<0111+--222+");
+        check((2, 2, 2), "...bb.......", "00+-<011+--22+-");
+        check((2, 2, 0), ".._b_......", "00+-<0-11+22+--");
+        check((1, 2, 2), "..b.", "00+-");
+        check((2, 2, 1), ".r.b...", "0!-11+-");
+        check((2, 3, 1), "...._b.q", "000+--<01+");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod dataset;
 pub mod disk_space;
 pub mod encoders;
 pub mod episode;
+pub mod episodes;
 pub mod frame;
 pub mod gpu_health;
 pub mod lerobot_home;

@@ -21,6 +21,7 @@ use recorder::encoders::self_test::SelfTest;
 use recorder::encoders::self_test::scratch::Scratch;
 use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
+use recorder::episodes::{self, EpisodesError};
 use recorder::regenerate::{self, RegenerateError};
 use recorder::status::{self, SharedStatus, Status};
 use recorder::{check, codec, metrics, run, verify};
@@ -61,6 +62,9 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => print(&completions(*shell)),
         Some(Command::Regenerate(arguments)) => regenerate(arguments),
         Some(Command::Recover(arguments)) => recover(arguments),
+        Some(Command::Episodes(arguments)) => {
+            episodes::run(arguments).map_err(anyhow::Error::from).and_then(|text| print(&text))
+        }
         Some(Command::Verify(arguments)) => verify(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
@@ -80,6 +84,8 @@ fn main() -> ExitCode {
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<RegenerateError>() {
+        error.exit_code()
+    } else if let Some(error) = error.downcast_ref::<EpisodesError>() {
         error.exit_code()
     } else if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4

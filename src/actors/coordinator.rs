@@ -35,6 +35,8 @@ pub enum CoordinatorMessage {
     Key(Key),
     /// From the writer: a take has become an episode.
     TakeSaved { take: TakeId, episode_index: u64, rows: u64, seconds: f64 },
+    /// From the writer: nothing is left of a take; of one that was an episode already if `saved`. So many episodes there are.
+    TakeDiscarded { take: TakeId, saved: bool, episodes: u64 },
     /// From the writer: a take is safe on disk and waits for an encoder; nobody knows how long.
     TakeWaiting { take: TakeId },
     /// From the writer: whether there is room on disk for pictures that wait for their encoding.
@@ -98,6 +100,8 @@ pub struct CoordinatorState {
     lost_before_capture: Vec<u64>,
     /// Takes handed on whole and not yet heard of; true for one that nobody can encode now.
     saving: BTreeMap<TakeId, bool>,
+    /// The take that was handed on whole and is not wanted after all: the next one begins when nothing is left of it.
+    taking_back: Option<TakeId>,
     /// No room for pictures that wait on disk.
     backlog_full: bool,
     /// The next take waits for encoders.
@@ -144,6 +148,7 @@ impl Actor for Coordinator {
             open: None,
             lost_before_capture: vec![0; arguments.cameras.len()],
             saving: arguments.waiting.iter().map(|take| (*take, false)).collect(),
+            taking_back: None,
             backlog_full: false,
             held: false,
             rates: arguments.cameras.iter().map(|_| Rate::default()).collect(),
@@ -186,12 +191,9 @@ impl Actor for Coordinator {
                 drop(hold);
             }
             CoordinatorMessage::Key(key) => {
-                if key == Key::Rerecord && matches!(state.run.phase(), Phase::Resetting { .. }) {
-                    tracing::info!(
-                        "the last episode is saved already: the key discards the take that is being recorded"
-                    );
-                }
-                if let Some(end) = state.run.key(key) {
+                if key == Key::Rerecord && state.take_back() {
+                    tracing::info!("the last episode is taken back, and recorded again");
+                } else if let Some(end) = state.run.key(key) {
                     state.ends.push_back((state.tick, end));
                 }
                 state.show(true);
@@ -209,6 +211,7 @@ impl Actor for Coordinator {
                     s.last_save_s = Some(seconds);
                 });
             }
+            CoordinatorMessage::TakeDiscarded { take, saved, episodes } => state.taken_back(take, saved, episodes),
             CoordinatorMessage::TakeWaiting { take } => {
                 state.saving.entry(take).and_modify(|waits| *waits = true);
             }
@@ -249,7 +252,40 @@ impl CoordinatorState {
             Pace::Saved => saving == 0,
             Pace::Waiting(most) => saving < most,
         };
-        room && !self.backlog_full
+        room && !self.backlog_full && self.taking_back.is_none()
+    }
+
+    /// ← between takes; false where there is nothing to take back.
+    fn take_back(&mut self) -> bool {
+        if !self.held && !matches!(self.run.phase(), Phase::Resetting { .. }) {
+            return false;
+        }
+        let Some(take) = self.run.take_back() else { return false };
+        match self.ends.iter_mut().find(|(_, end)| end.take == take) {
+            // Its last rows are not known yet: it ends as one that is discarded.
+            Some((_, end)) => end.keep = false,
+            // It is being encoded, waits, or is saved: whoever has it gives it up.
+            None => {
+                self.taking_back = Some(take);
+                let _ = self.arguments.pool.cast(PoolMessage::Abandon { take });
+            }
+        }
+        true
+    }
+
+    fn taken_back(&mut self, take: TakeId, saved: bool, episodes: u64) {
+        if self.taking_back.take_if(|back| *back == take).is_none() {
+            return;
+        }
+        self.saving.remove(&take);
+        tracing::debug!("take {take} is taken back: {episodes} episodes are left");
+        let outcome = if saved { "taken_back" } else { "discarded" };
+        ::metrics::counter!(metrics::EPISODES, "outcome" => outcome).increment(1);
+        self.arguments.status.send_modify(|s| {
+            s.discarded += 1;
+            s.saved -= u64::from(saved);
+            s.dataset_episodes = episodes;
+        });
     }
 
     /// Ends a run that could only wait: the disk is full of takes that nobody can encode.
@@ -431,7 +467,8 @@ impl CoordinatorState {
     }
 
     fn failed(&mut self, take: TakeId, reason: String) {
-        tracing::error!("take {take} cannot be saved: {reason}");
+        let what = if self.taking_back.take_if(|back| *back == take).is_some() { "taken back" } else { "saved" };
+        tracing::error!("take {take} cannot be {what}: {reason}");
         ::metrics::counter!(metrics::EPISODES, "outcome" => "failed").increment(1);
         self.arguments.status.send_modify(|s| s.failed += 1);
         if self.open.as_ref().is_some_and(|report| report.take == take) {
@@ -454,7 +491,7 @@ impl CoordinatorState {
 
     fn end_run(&mut self) {
         let encoding = self.saving.values().any(|waits| !waits);
-        if self.is_done() && !encoding && !self.ended {
+        if self.is_done() && !encoding && self.taking_back.is_none() && !self.ended {
             self.ended = true;
             self.show(true);
             let _ = self.arguments.recorder.cast(RecorderMessage::RunEnded { failure: self.failure.take() });

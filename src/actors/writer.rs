@@ -32,7 +32,7 @@ pub enum WriterMessage {
     Row { take: TakeId, row: Box<Row>, losses: Losses },
     /// From the coordinator: it has all its rows and is to be kept.
     End { report: Box<TakeReport> },
-    /// From the pool, on the coordinator's word: it is not wanted.
+    /// From the pool, on the coordinator's word: it is not wanted, be it an episode already.
     Discard { take: TakeId },
     /// From the pool, when it starts.
     PoolReady { pool: ActorRef<PoolMessage> },
@@ -125,6 +125,8 @@ pub struct WriterState {
     takes: BTreeMap<TakeId, Take>,
     rate: DiskRate,
     backlog: Backlog,
+    /// Frames dropped in the episode that was saved last.
+    last_dropped: u64,
 }
 
 struct Take {
@@ -194,8 +196,8 @@ impl ThreadLocalActor for Writer {
         });
         let episodes = arguments.dataset.episodes();
         arguments.status.send_modify(|s| s.dataset_episodes = episodes);
-        let (coordinator, pool, takes, rate, backlog) = Default::default();
-        Ok(WriterState { arguments, coordinator, pool, takes, rate, backlog })
+        let (coordinator, pool, takes, rate, backlog, last_dropped) = Default::default();
+        Ok(WriterState { arguments, coordinator, pool, takes, rate, backlog, last_dropped })
     }
 
     async fn handle(
@@ -207,12 +209,19 @@ impl ThreadLocalActor for Writer {
         if let WriterMessage::NoEncoder { take } = message {
             state.no_encoder(take).await;
         }
+        let (discard, before) = match message {
+            WriterMessage::Discard { take } => (Some(take), state.arguments.dataset.episodes()),
+            _ => (None, 0),
+        };
         let failed = match message.take() {
             Some(take) => state.handle(message).err().map(|error| (take, error)),
             None => state.about_all(message).err(),
         };
         if let Some((take, error)) = failed {
             state.fail(take, &error.to_string()).await;
+        } else if let Some(take) = discard {
+            let episodes = state.arguments.dataset.episodes();
+            state.tell(CoordinatorMessage::TakeDiscarded { take, saved: episodes < before, episodes }).await;
         }
         state.save().await;
         state.weigh_backlog().await;
@@ -274,6 +283,9 @@ impl WriterState {
             WriterMessage::Discard { take } => {
                 if let Some(open) = self.takes.remove(&take) {
                     open.writer.discard()?;
+                } else if self.arguments.dataset.undo(take)? {
+                    let dropped = std::mem::take(&mut self.last_dropped);
+                    self.arguments.status.send_modify(|s| s.dropped -= dropped);
                 }
             }
             WriterMessage::Fragment { stream, fragment, newest } => {
@@ -435,6 +447,7 @@ impl WriterState {
                     (self.arguments.on_saved)(&committed.summary, Duration::from_secs_f64(seconds));
                     let dropped: u64 = counters.cameras.values().flat_map(|camera| camera.dropped.values()).sum();
                     self.arguments.status.send_modify(|s| s.dropped += dropped);
+                    self.last_dropped = dropped;
                     self.look_at_disk();
                     let (episode_index, rows) = (committed.episode_index, committed.frames);
                     self.tell(CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds }).await;

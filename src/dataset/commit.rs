@@ -10,11 +10,17 @@
 //! A crash before 2 leaves a take without a marker: it waits to be encoded (`waiting.json`), or the next start makes of it
 //! what can be made (`recover.rs`). After 2, the next start does 3 to 5 again: a rename whose source is gone was done. A crash after 4 can bring the folder back, even after later episodes were
 //! saved; info.json then counts the marker's episode already, and only the folder is removed.
+//!
+//! Saved episodes are changed in the same way ([`super::edit`]): a folder of its own holds what is new, and the marker also lists
+//! the files that go, between 3 and 4. Without a marker that folder is worth nothing and is removed. A marker says by checksum
+//! from which info.json to which it leads, so that it is applied to no other data set than the one it was made for, and
+//! it is removed durably before its folder: it does not come back.
 
 use super::disk;
 use super::error::DatasetError;
 use super::info::Info;
 use super::layout;
+use super::recovery::Recovery;
 use super::spec::DatasetSpec;
 use super::waiting::{self, Parked};
 use serde::{Deserialize, Serialize};
@@ -26,12 +32,30 @@ type Result<T> = std::result::Result<T, DatasetError>;
 const MARKER: &str = "commit.json";
 const UNSEALED_MARKER: &str = "commit.json.tmp";
 
-/// The renames that make an episode. The last one is info.json's.
+/// What makes an episode, or changes saved ones. info.json comes last, whatever its place in the lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
+    /// The episode that is saved; of no meaning for an edit.
     pub episode: u64,
     /// From a name in the take's folder to a path in the data set.
     pub renames: Vec<(String, PathBuf)>,
+    /// Paths in the data set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removals: Vec<PathBuf>,
+    /// None for the save of an episode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<EditGuard>,
+}
+
+/// What an edit does, and how to know whether it is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditGuard {
+    /// In words, such as `episodes 3, 5 deleted`.
+    pub what: String,
+    /// CRC-32 of info.json before it.
+    pub before: Option<u32>,
+    /// CRC-32 of info.json after it; none where it is gone then.
+    pub after: Option<u32>,
 }
 
 /// Steps 1 and 2 up to the point of no return: staged files are durable, the marker is written but does not count yet.
@@ -52,11 +76,31 @@ pub fn seal(dir: &Path) -> Result<()> {
 
 /// Steps 3 to 5. Doing it again after an interruption, at any point, gives the same.
 pub fn apply(root: &Path, dir: &Path, marker: &Marker) -> Result<()> {
-    if let Some((last, files)) = marker.renames.split_last() {
-        rename_all(root, dir, files)?;
-        rename_all(root, dir, std::slice::from_ref(last))?;
+    let is_info = |path: &Path| path == Path::new(layout::INFO);
+    let (info, files): (Vec<_>, Vec<_>) = marker.renames.iter().cloned().partition(|(_, to)| is_info(to));
+    let (no_info, gone): (Vec<_>, Vec<_>) = marker.removals.iter().cloned().partition(|path| is_info(path));
+    rename_all(root, dir, &files)?;
+    remove_all(root, &gone)?;
+    rename_all(root, dir, &info)?;
+    remove_all(root, &no_info)?;
+    if marker.edit.is_some() {
+        disk::remove_durably(&dir.join(MARKER))?;
     }
     waiting::remove(dir)
+}
+
+/// Removes files and the folders that are empty then, durably. What is gone was removed before.
+fn remove_all(root: &Path, paths: &[PathBuf]) -> Result<()> {
+    let mut parents = BTreeSet::new();
+    for path in paths {
+        disk::remove_if_there(&root.join(path))?;
+        parents.extend(path.ancestors().skip(1).map(|ancestor| root.join(ancestor)));
+    }
+    // The innermost ones first; one that holds something stays.
+    let emptied = parents.iter().rev().filter(|parent| *parent != root);
+    emptied.for_each(|parent| drop(std::fs::remove_dir(parent)));
+    parents.retain(|parent| parent.exists());
+    disk::sync_all(&Vec::from_iter(parents))
 }
 
 /// Renames, then makes durable every folder from the files up to the root. Folders that were there are synced too: a
@@ -65,7 +109,7 @@ fn rename_all(root: &Path, dir: &Path, renames: &[(String, PathBuf)]) -> Result<
     let mut parents = BTreeSet::new();
     for (from, to) in renames {
         let (from, target) = (dir.join(from), root.join(to));
-        if let Some(parent) = target.parent() {
+        if let Some(parent) = target.parent().filter(|parent| !parents.contains(*parent)) {
             disk::create_dir_all(parent)?;
         }
         if from.exists() {
@@ -90,6 +134,8 @@ pub enum Left {
     Sealed(Marker),
     /// A take that waits to be encoded.
     Waiting(Box<Parked<'static>>),
+    /// The beginning of an edit: of no use to anybody.
+    Staged,
     /// An unfinished take; one that was to wait, but cannot, with the reason.
     Unfinished(Option<String>),
 }
@@ -112,6 +158,8 @@ pub fn find(root: &Path) -> Result<Vec<(PathBuf, Left)>> {
         let path = dir.join(MARKER);
         let left = if path.exists() {
             Left::Sealed(parse(&disk::read(&path)?, &path)?)
+        } else if layout::is_edit(&dir) {
+            Left::Staged
         } else if dir.join(layout::WAITING).exists() {
             Parked::read(&dir)?.map_or_else(
                 |reason| Left::Unfinished(Some(format!("its {} is damaged: {reason}", layout::WAITING))),
@@ -125,7 +173,7 @@ pub fn find(root: &Path) -> Result<Vec<(PathBuf, Left)>> {
     found.sort_by_key(|(_, left)| match left {
         Left::Sealed(marker) => (0, marker.episode),
         Left::Waiting(parked) => (1, parked.take()),
-        Left::Unfinished(_) => (2, 0),
+        Left::Staged | Left::Unfinished(_) => (2, 0),
     });
     Ok(found)
 }
@@ -142,24 +190,28 @@ pub fn waits(found: &[(PathBuf, Left)], spec: &DatasetSpec) -> Result<bool> {
     Ok(any)
 }
 
-/// Completes interrupted saves only; gives their episodes. What else is in progress stays as it is.
-pub fn complete_saves(root: &Path) -> Result<Vec<u64>> {
-    let mut completed = Vec::new();
+/// Completes interrupted saves and edits only. What else is in progress stays as it is.
+pub fn complete_saves(root: &Path) -> Result<Recovery> {
+    let mut recovery = Recovery::default();
     for (dir, left) in find(root)? {
-        if let Left::Sealed(marker) = left {
-            completed.extend(complete_save(root, dir, &marker)?);
+        match left {
+            Left::Sealed(marker) => complete_save(root, dir, &marker, &mut recovery)?,
+            Left::Staged => waiting::remove(&dir)?,
+            Left::Waiting(_) | Left::Unfinished(_) => {}
         }
     }
-    Ok(completed)
+    Ok(recovery)
 }
 
-/// None for a save that was complete.
-fn complete_save(root: &Path, dir: PathBuf, marker: &Marker) -> Result<Option<u64>> {
+/// Completes what is past its point of no return, unless it was complete.
+fn complete_save(root: &Path, dir: PathBuf, marker: &Marker, recovery: &mut Recovery) -> Result<()> {
+    if let Some(edit) = &marker.edit {
+        return complete_edit(root, dir, marker, edit, recovery);
+    }
     let path = root.join(layout::INFO);
     let saved = if path.exists() { Info::parse(&disk::read(&path)?, &path)?.total_episodes } else { 0 };
     if marker.episode < saved {
-        waiting::remove(&dir)?;
-        return Ok(None);
+        return waiting::remove(&dir);
     }
     if marker.episode > saved {
         return Err(DatasetError::Invalid {
@@ -170,7 +222,32 @@ fn complete_save(root: &Path, dir: PathBuf, marker: &Marker) -> Result<Option<u6
         });
     }
     apply(root, &dir, marker)?;
-    Ok(Some(marker.episode))
+    recovery.completed.push(marker.episode);
+    Ok(())
+}
+
+fn complete_edit(root: &Path, dir: PathBuf, marker: &Marker, edit: &EditGuard, recovery: &mut Recovery) -> Result<()> {
+    let found = info_checksum(root)?;
+    if found != edit.before && found != edit.after {
+        return Err(DatasetError::Invalid {
+            path: dir,
+            expected: format!("meta/info.json as it was before or after the edit there ({})", edit.what),
+            found: "another one".into(),
+            remedy: "restore meta/info.json from a copy, and start again",
+        });
+    }
+    // Where both are alike it may be done, and doing it again gives the same.
+    if found == edit.before {
+        recovery.edited.push(edit.what.clone());
+    }
+    let done = Marker { edit: marker.edit.clone(), ..Marker::default() };
+    apply(root, &dir, if found == edit.before { marker } else { &done })
+}
+
+/// CRC-32 of info.json; none where it is not.
+pub fn info_checksum(root: &Path) -> Result<Option<u32>> {
+    let path = root.join(layout::INFO);
+    if path.exists() { Ok(Some(crc32fast::hash(&disk::read(&path)?))) } else { Ok(None) }
 }
 
 /// Reads a marker; one whose paths leave the data set is refused.
@@ -179,14 +256,36 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Marker> {
         path: path.to_owned(),
         expected: "the list of an interrupted save's files".into(),
         found,
-        remedy: "move the folder away: its episode was not saved",
+        remedy: "move the folder away: what it holds was not saved",
     };
     let marker: Marker = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
     let inside = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
-    match marker.renames.iter().find(|(from, to)| !inside(Path::new(from)) || !inside(to)) {
-        Some((from, to)) => Err(invalid(format!("`{from}` to `{}`", to.display()))),
+    if let Some((from, to)) = marker.renames.iter().find(|(from, to)| !inside(Path::new(from)) || !inside(to)) {
+        return Err(invalid(format!("`{from}` to `{}`", to.display())));
+    }
+    match marker.removals.iter().find(|path| !inside(path)) {
+        Some(path) => Err(invalid(format!("the removal of `{}`", path.display()))),
         None => Ok(marker),
     }
+}
+
+/// Makes the first steps of [`apply`] only, as a crash leaves it; false when there are fewer.
+#[cfg(test)]
+pub fn apply_partly(root: &Path, dir: &Path, marker: &Marker, steps: usize) -> bool {
+    let is_info = |path: &Path| path == Path::new(layout::INFO);
+    let mut all: Vec<Box<dyn Fn() -> Result<()> + '_>> = Vec::new();
+    for info in [false, true] {
+        for rename in marker.renames.iter().filter(|(_, to)| is_info(to) == info) {
+            all.push(Box::new(move || rename_all(root, dir, std::slice::from_ref(rename))));
+        }
+        for path in marker.removals.iter().filter(|path| is_info(path) == info) {
+            all.push(Box::new(move || remove_all(root, std::slice::from_ref(path))));
+        }
+    }
+    all.push(Box::new(move || disk::remove_durably(&dir.join(MARKER))));
+    all.push(Box::new(move || waiting::remove(dir)));
+    all.iter().take(steps).for_each(|step| step().unwrap());
+    steps <= all.len()
 }
 
 #[cfg(test)]
@@ -246,7 +345,7 @@ mod tests {
         put(&dir.join("a.mp4"), "video");
         put(&dir.join("b.parquet"), "rows");
         put(&dir.join("info.json"), &info(2));
-        let marker = Marker { episode: 1, renames };
+        let marker = Marker { episode: 1, renames, ..Marker::default() };
         prepare(&dir, &marker).unwrap();
         (dir, marker)
     }
@@ -309,7 +408,7 @@ mod tests {
         assert!(message.contains("expected the save of episode 0, found that of episode 1"), "{message}");
 
         for to in ["../outside", "/etc/passwd", "data/../../x"] {
-            let marker = Marker { episode: 1, renames: vec![("a.mp4".into(), to.into())] };
+            let marker = Marker { episode: 1, renames: vec![("a.mp4".into(), to.into())], ..Marker::default() };
             let error = parse(&serde_json::to_vec(&marker).unwrap(), Path::new("m")).unwrap_err().to_string();
             assert!(error.contains(to), "{error}");
         }

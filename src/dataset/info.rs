@@ -46,7 +46,12 @@ pub enum Source {
     EpisodeIndex,
     Index,
     TaskIndex,
+    /// What the operator said of the episode: [`SUCCESS`].
+    Success,
 }
+
+/// The optional feature that `recorder episodes ROOT export-labels` adds: 1 for success, 0 for failure, -1 for neither.
+pub const SUCCESS: &str = "success";
 
 /// A camera's feature is this and its name.
 const CAMERA_PREFIX: &str = "observation.images.";
@@ -170,7 +175,10 @@ impl Info {
         if !spec.cameras.is_empty() {
             compare("video_path".into(), json!(asked.video_path), json!(self.video_path));
         }
-        let keys = asked.features.keys().chain(self.features.keys().filter(|k| !asked.features.contains_key(*k)));
+        // New episodes are unlabelled.
+        let labels = |key: &String| key == SUCCESS && self.features[key] == success_feature();
+        let more = self.features.keys().filter(|k| !asked.features.contains_key(*k) && !labels(k));
+        let keys = asked.features.keys().chain(more);
         for key in keys {
             let (expected, found) = (asked.features.get(key), self.features.get(key));
             let (Some(expected), Some(found)) = (expected, found) else {
@@ -191,6 +199,7 @@ impl Info {
         let source = |key: &str| match key {
             ACTION => Some(Source::Action),
             STATE => Some(Source::State),
+            SUCCESS => Some(Source::Success),
             _ => match spec.cameras.iter().position(|c| c.key == key) {
                 Some(camera) => Some(Source::Camera(camera)),
                 None => DEFAULT_FEATURES.iter().find(|(name, ..)| *name == key).map(|&(.., source)| source),
@@ -198,6 +207,11 @@ impl Info {
         };
         self.features.keys().filter_map(|key| Some((key.clone(), source(key)?))).collect()
     }
+}
+
+/// The description of [`SUCCESS`].
+pub fn success_feature() -> Value {
+    json!({"dtype": "int64", "shape": [1], "names": null})
 }
 
 fn camera_feature(camera: &CameraSpec, fps: u32) -> Value {

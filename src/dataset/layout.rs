@@ -11,6 +11,8 @@
 //! .partial/episode_000003-take_000004/       a take that is being recorded, waits to be encoded, or is being saved
 //! .partial/orphan-…/                         a take that cannot be made an episode, kept aside
 //! .partial/removed-…/                        a take that is not needed any more, being removed
+//! .partial/edit/                             a change of saved episodes under way
+//! recorder/labels.json                       what the operator says of episodes, by episode index
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -25,11 +27,14 @@ pub const RECORDER: &str = "recorder";
 pub const RECORDER_ROWS: &str = "recorder/rows";
 pub const RECORDER_EPISODES: &str = "recorder/episodes";
 pub const LOCK: &str = "recorder/lock";
+pub const LABELS: &str = "recorder/labels.json";
 pub const PARTIAL: &str = ".partial";
 /// Takes that cannot be made episodes, in [`PARTIAL`].
 pub const ORPHAN_PREFIX: &str = "orphan-";
 /// Takes that are being removed, in [`PARTIAL`].
 pub const REMOVED_PREFIX: &str = "removed-";
+/// The folder of a change of saved episodes, in [`PARTIAL`].
+pub const EDIT: &str = "edit";
 
 /// In a take's folder: it is recorded and waits to be encoded.
 pub const WAITING: &str = "waiting.json";
@@ -84,6 +89,11 @@ pub fn number(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
 /// The folder of a take in progress. The episode index is the one it would get if no other take were saved before it.
 pub fn take(episode: u64, take: u64) -> PathBuf {
     Path::new(PARTIAL).join(format!("episode_{episode:06}-take_{take:06}"))
+}
+
+/// True for the folder of a change of saved episodes.
+pub fn is_edit(dir: &Path) -> bool {
+    dir.file_name().is_some_and(|name| name == EDIT)
 }
 
 /// The frames of a camera that waits to be encoded, in a take's folder.

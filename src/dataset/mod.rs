@@ -13,6 +13,7 @@ pub(crate) mod claim;
 mod codec_config;
 pub(crate) mod commit;
 pub(crate) mod disk;
+pub(crate) mod edit;
 mod episode;
 mod error;
 pub(crate) mod info;
@@ -32,8 +33,9 @@ mod sample_entry;
 mod spec;
 pub(crate) mod stats;
 mod summary;
-mod table;
+pub(crate) mod table;
 mod tasks;
+mod undo;
 mod waiting;
 
 pub use checksums::FileSum;
@@ -56,6 +58,7 @@ use stats::FeatureStats;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use table::{EpisodeEntry, Place};
+use undo::LastSave;
 
 type Result<T> = std::result::Result<T, DatasetError>;
 
@@ -75,6 +78,8 @@ pub struct Dataset {
     waiting: Vec<WaitingTake>,
     /// The episode whose save failed after its point of no return: no other may be saved before it is completed.
     interrupted: Option<u64>,
+    /// For taking the last save of this run back.
+    last_save: Option<LastSave>,
     claim: Claim,
 }
 
@@ -188,6 +193,7 @@ impl Dataset {
             return Err(DatasetError::Take { take, expected: "a task in words", found: "an empty one".into() });
         }
         episode.finish()?;
+        let begun = self.root.join(layout::INFO).exists();
         let save = self.save(&episode, task, counters)?;
         for (name, bytes) in &save.staged {
             disk::write(&episode.dir.join(name), bytes)?;
@@ -197,10 +203,17 @@ impl Dataset {
             .and_then(|()| commit::apply(&self.root, &episode.dir, &save.marker))
             .inspect_err(|_| self.interrupted = Some(save.marker.episode))?;
         self.claim.keep();
-        self.info = save.info;
-        self.stats = save.stats;
-        self.tasks = save.tasks;
-        self.next = save.next;
+        let own =
+            |path: &&PathBuf| ![layout::INFO, layout::STATS, layout::TASKS].map(Path::new).contains(&path.as_path());
+        self.last_save = Some(LastSave {
+            take: episode.take,
+            begun,
+            info: std::mem::replace(&mut self.info, save.info),
+            stats: std::mem::replace(&mut self.stats, save.stats),
+            tasks: std::mem::replace(&mut self.tasks, save.tasks),
+            next: std::mem::replace(&mut self.next, save.next),
+            files: save.marker.renames.iter().map(|(_, to)| to).filter(own).cloned().collect(),
+        });
         Ok(Committed { episode_index: save.marker.episode, frames: episode.rows(), summary: save.summary })
     }
 
@@ -288,7 +301,15 @@ impl Dataset {
             episodes: entries.next(),
             videos: self.next.videos.iter().map(|file| file.next()).collect(),
         };
-        Ok(Save { staged, marker: Marker { episode: index, renames }, info, stats: merged, tasks, next, summary })
+        Ok(Save {
+            staged,
+            marker: Marker { episode: index, renames, ..Marker::default() },
+            info,
+            stats: merged,
+            tasks,
+            next,
+            summary,
+        })
     }
 
     fn episode_stats(&self, episode: &EpisodeWriter, place: &Place) -> Result<Vec<(String, FeatureStats)>> {

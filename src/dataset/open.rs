@@ -97,7 +97,7 @@ impl Dataset {
         }
         let mut claim = Claim::new(root)?;
         let mut recovery = recover::complete(root)?;
-        if !recovery.completed.is_empty() {
+        if !recovery.completed.is_empty() || !recovery.edited.is_empty() {
             claim.keep();
         }
         let found = commit::find(root)?;
@@ -164,7 +164,7 @@ impl Dataset {
         mut claim: Claim,
     ) -> Result<Dataset> {
         let Stock { recovery, waiting, unfinished } = stock;
-        if !recovery.completed.is_empty() {
+        if !recovery.completed.is_empty() || !recovery.edited.is_empty() {
             claim.keep();
         }
         let mut dataset = Dataset {
@@ -178,6 +178,7 @@ impl Dataset {
             recovery,
             waiting,
             interrupted: None,
+            last_save: None,
             claim,
         };
         dataset.recover_takes(unfinished, on_crash)?;
@@ -206,7 +207,7 @@ impl Dataset {
             Some(info) if resume => {
                 refuse_differences(root, &info, spec)?;
                 // Files of an interrupted save may lie beyond what info.json counts.
-                if recovery.completed.is_empty() {
+                if recovery.completed.is_empty() && recovery.edited.is_empty() {
                     read_content(root, &info, spec)?;
                 }
                 (outlook.episodes, outlook.frames) = (info.total_episodes, info.total_frames);

@@ -45,7 +45,7 @@ impl Stock {
         let mut stock = Stock { recovery: complete(root)?, ..Stock::default() };
         for (dir, left) in commit::find(root)? {
             match left {
-                Left::Sealed(_) => {}
+                Left::Sealed(_) | Left::Staged => {}
                 Left::Waiting(parked) => {
                     stock.recovery.waiting.push(parked.take());
                     stock.waiting.push(parked.ordered(spec, &dir).0);
@@ -59,12 +59,12 @@ impl Stock {
 
 /// Completes what was being saved or removed.
 pub(super) fn complete(root: &Path) -> Result<Recovery> {
-    let completed = commit::complete_saves(root)?;
+    let recovery = commit::complete_saves(root)?;
     let partial = root.join(layout::PARTIAL);
     for name in disk::names(&partial)?.iter().filter(|name| name.starts_with(layout::REMOVED_PREFIX)) {
         disk::remove_dir_all(&partial.join(name))?;
     }
-    Ok(Recovery { completed, ..Recovery::default() })
+    Ok(recovery)
 }
 
 /// The head of the first unfinished take that has one that can be read.
@@ -225,10 +225,16 @@ pub(super) fn foresee(
     for (dir, left) in found {
         let damage = match left {
             Left::Sealed(marker) => {
-                recovery.completed.push(marker.episode);
-                episodes = episodes.max(marker.episode + 1);
+                match &marker.edit {
+                    Some(edit) => recovery.edited.push(edit.what.clone()),
+                    None => {
+                        recovery.completed.push(marker.episode);
+                        episodes = episodes.max(marker.episode + 1);
+                    }
+                }
                 continue;
             }
+            Left::Staged => continue,
             Left::Waiting(parked) => {
                 recovery.waiting.push(parked.take());
                 continue;

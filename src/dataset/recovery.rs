@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub struct Recovery {
     /// Episodes whose interrupted save was completed.
     pub completed: Vec<u64>,
+    /// Interrupted edits that were completed, in words.
+    pub edited: Vec<String>,
     /// Takes that were interrupted and could be read.
     pub takes: Vec<RecoveredTake>,
     /// Folders that no episode can be made of, moved aside.
@@ -67,6 +69,7 @@ impl Recovery {
         let completed = self.completed.iter().map(|episode| {
             format!("episode {episode} was being saved when the last run was interrupted: its save is completed")
         });
+        let edited = self.edited.iter().map(|what| format!("an edit was interrupted ({what}): it is completed"));
         let takes = self.takes.iter().map(RecoveredTake::describe);
         let orphans = self.orphans.iter().map(|Orphan { path, reason }| {
             format!(
@@ -77,7 +80,7 @@ impl Recovery {
         let recovered = |take: &u64| self.takes.iter().any(|t| t.take == *take && t.fate == Fate::Waiting);
         let waiting = self.waiting.iter().filter(|take| !recovered(take));
         let waiting = waiting.map(|take| format!("take {take} was recorded by an earlier run and waits to be encoded"));
-        completed.chain(takes).chain(orphans).chain(waiting).collect()
+        completed.chain(edited).chain(takes).chain(orphans).chain(waiting).collect()
     }
 }
 

@@ -53,16 +53,8 @@ impl Columns {
         let in_file = metadata.into_iter().map(|(key, value)| KeyValue::new(key.to_string(), value)).collect();
         let schema = Arc::new(Schema::new_with_metadata(self.fields, in_schema));
         let batch = RecordBatch::try_new(schema.clone(), self.arrays).map_err(DatasetError::encode(what))?;
-        let properties = WriterProperties::builder()
-            .set_created_by(concat!("recorder ", env!("CARGO_PKG_VERSION")).into())
-            .set_compression(Compression::SNAPPY)
-            .set_max_row_group_row_count(None)
-            .set_offset_index_disabled(true)
-            // A dictionary for a single row is larger than the row.
-            .set_dictionary_enabled(batch.num_rows() > 1)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_key_value_metadata(Some(in_file))
-            .build();
+        // A dictionary for a single row is larger than the row.
+        let properties = properties(batch.num_rows() > 1, in_file);
         let mut bytes = Vec::new();
         let mut writer =
             ArrowWriter::try_new(&mut bytes, schema, Some(properties)).map_err(DatasetError::encode(what))?;
@@ -71,6 +63,22 @@ impl Columns {
         Ok(bytes)
     }
 }
+
+/// How every table is written: Snappy, row groups as the caller makes them.
+pub fn properties(dictionary: bool, metadata: Vec<KeyValue>) -> WriterProperties {
+    WriterProperties::builder()
+        .set_created_by(concat!("recorder ", env!("CARGO_PKG_VERSION")).into())
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(None)
+        .set_offset_index_disabled(true)
+        .set_dictionary_enabled(dictionary)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_key_value_metadata(Some(metadata))
+        .build()
+}
+
+/// The value of the feature `success` where nobody said anything.
+pub const UNLABELLED: i64 = -1;
 
 /// Where an episode stands in its data set.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +106,7 @@ pub fn series(source: Source, rows: &[Row], place: &Place) -> Option<Vec<Vec<f64
         Source::EpisodeIndex => counted(&|_| place.episode as f64),
         Source::Index => counted(&|k| (place.first_row + k) as f64),
         Source::TaskIndex => counted(&|_| place.task as f64),
+        Source::Success => counted(&|_| UNLABELLED as f64),
     })
 }
 

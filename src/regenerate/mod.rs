@@ -153,9 +153,7 @@ fn encode_anew(
     let mut summary = Summary::new(arguments);
     if !arguments.dry_run {
         // Before info.json is changed: an interrupted save would bring the old one back.
-        for episode in commit::complete_saves(root)? {
-            summary.notes.push(format!("episode {episode}: its save, which was interrupted, is completed"));
-        }
+        summary.notes.extend(commit::complete_saves(root)?.describe());
     }
     let (source, files) = plan(arguments)?;
     for camera in &source.cameras {

@@ -171,7 +171,8 @@ pub fn write_encodings(root: &Path, encodings: &[(String, Encoding)]) -> Result<
     Ok(true)
 }
 
-fn read_info(root: &Path) -> Result<Value> {
+/// The content of info.json; refused when it is not that of a LeRobot v3.0 data set.
+pub fn read_info(root: &Path) -> Result<Value> {
     let path = root.join(layout::INFO);
     if !path.is_file() {
         let found = if root.is_dir() { "no meta/info.json" } else { "no such folder" };
@@ -232,9 +233,9 @@ fn number(batch: &RecordBatch, name: &str, row: usize) -> std::result::Result<f6
     value.filter(|v| v.is_finite() && *v >= 0.0).ok_or_else(|| format!("no number in row {row} of column `{name}`"))
 }
 
-/// Fills in the template of info.json, such as `videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4`.
+/// Fills in a template of info.json, such as `videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4`.
 pub fn fill_template(template: &str, key: &str, (chunk, file): (u64, u64)) -> std::result::Result<PathBuf, String> {
-    let unknown = || format!("video_path `{template}` in info.json");
+    let unknown = || format!("the template `{template}` in info.json");
     let mut path = String::new();
     let mut rest = template;
     while let Some((text, tail)) = rest.split_once('{') {

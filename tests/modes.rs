@@ -108,7 +108,7 @@ async fn as_many_videos_are_encoded_at_a_time_as_there_are_workers() {
         at_gate(&gate, workers).await;
         gate.open();
         running.wait().await.unwrap();
-        assert_eq!(status.borrow().saved, 3);
+        assert_eq!((status.borrow().saved, summaries(&root).len()), (3, 3));
         every_frame_is_shown(&root, 3, 160, 120);
     }
 }

@@ -258,27 +258,24 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// In real time: an episode that is saved, a take that is discarded, and one that is saved in its place.
-#[test]
-fn power_lost_costs_at_most_a_second_of_the_take_in_progress() {
+fn recorded_in_real_time() -> Recorded {
     let lab = Lab::new();
-    let recorded = Recorded::of(scratch(), |folder, watch| {
+    Recorded::of(scratch(), |folder, watch| {
         let root = format!("--dataset.root={}", folder.join(SET).display());
         let mut command = lab.command("setsid");
-        command.args([
-            "--ctty",
-            env!("CARGO_BIN_EXE_recorder"),
-            "--config",
-            "lab.toml",
-            &root,
-            "--limits.min_free_gib=0",
-        ]);
-        command.args(["--dataset.episode_time_s=2.5", "--dataset.num_episodes=2"]).args(CAMERAS);
-        watch(&mut command);
+        command.args(["--ctty", env!("CARGO_BIN_EXE_recorder"), "--config", "lab.toml", &root]);
+        command.args(["--limits.min_free_gib=0", "--dataset.episode_time_s=2.5", "--dataset.num_episodes=2"]);
+        watch(command.args(CAMERAS));
         let (mut keyboard, mut child) = Keyboard::start(command);
         wait_for_data(&folder.join("set/.partial/episode_000001-take_000001"), 1000);
         keyboard.0.write_all(b"r").unwrap();
         assert!(child.wait().unwrap().success());
-    });
+    })
+}
+
+#[test]
+fn power_lost_costs_at_most_a_second_of_the_take_in_progress() {
+    let recorded = recorded_in_real_time();
     let all = recorded.events.len();
     assert_eq!(recorded.saved(all), 2);
     let ticks = |root: &Path, episode: u64| Rows::read(root, episode as usize).ints("tick/mono_ns");
@@ -311,6 +308,32 @@ fn power_lost_costs_at_most_a_second_of_the_take_in_progress() {
         }
         Ok(())
     });
+}
+
+/// Leaves recovered data sets in the folder RECORDER_CRASH_SETS, for `scripts/test-lerobot.sh` to load: the power fails, or
+/// the recorder is killed, in the middle of the last take and in the middle of its save.
+#[test]
+#[ignore = "for scripts/test-lerobot.sh"]
+fn data_sets_to_load() {
+    let folder = std::env::var("RECORDER_CRASH_SETS").expect("RECORDER_CRASH_SETS");
+    let recorded = recorded_in_real_time();
+    let is_saving = |event: &Event| matches!(&event.op, Op::Rename(_, to) if to.ends_with("chunk-000/file-001.mp4"));
+    let saving = recorded.events.iter().position(is_saving).expect("a video was moved") + 1;
+    let is_written = |event: &Event| matches!(&event.op, Op::Write { data, .. } if data.len() > 200);
+    let begun_ns = Rows::read(&recorded.root(), 1).ints("tick/mono_ns")[0] as u64;
+    let in_the_take = |event: &Event| is_written(event) && event.at_ns > begun_ns + 1_900_000_000;
+    let taking = recorded.events.iter().position(in_the_take).expect("a video was written") + 1;
+    assert!(taking < saving);
+    for (moment, operations) in [("take", taking), ("save", saving)] {
+        let losses =
+            [("kill", Loss::Nothing), ("strict", Loss::Everything), ("data", Loss::Data), ("zeros", Loss::DataAsZeros)];
+        for (name, loss) in losses {
+            let root = Path::new(&folder).join(format!("{moment}-{name}"));
+            write_tree(&root, &Recorded::set(&recorded.disk(operations).after(loss)));
+            let recovered = judge::judge(&root, recorded.saved(operations), &Recorded::set(&recorded.end)).unwrap();
+            println!("{}: {} episodes, {} rows", root.display(), recovered.episodes, recovered.frames);
+        }
+    }
 }
 
 #[test]

@@ -75,7 +75,9 @@ cp -r "$work/copy" "$work/copy-to-copy"
 killed() { # NAME [OVERRIDE...]
   local name=$1 recorder_id code=0
   shift
-  record examples/demo.toml "$name" --metrics.listen= --dataset.episode_time_s=3 --dataset.reset_time_s=0 "$@" &
+  echo "test-lerobot: recording $name"
+  "$recorder" --config examples/demo.toml --dataset.root="$work/$name" --metrics.listen= \
+    --dataset.episode_time_s=3 --dataset.reset_time_s=0 "$@" &
   recorder_id=$!
   until [ -n "$(find "$work/$name/.partial" -path '*-take_000001/*' -size +100k 2>/dev/null)" ]; do
     kill -0 "$recorder_id"

@@ -48,18 +48,20 @@ struct Recorded {
     before: Disk,
     events: Vec<Event>,
     end: Tree,
+    /// Episodes that had been saved before.
+    saved_before: u64,
 }
 
 const SET: &str = "set";
 
 impl Recorded {
     /// Of what `run` does below `folder`, once it has given its command to the shim.
-    fn of(folder: TempDir, run: impl FnOnce(&Path, &dyn Fn(&mut Command))) -> Recorded {
+    fn of(folder: TempDir, saved_before: u64, run: impl FnOnce(&Path, &dyn Fn(&mut Command))) -> Recorded {
         let logs = scratch();
         let (log, before) = (logs.path().join("operations"), Disk::new(folder.path()));
         run(folder.path(), &|command| Shim::get().watch(command, folder.path(), &log, None));
         let (events, end) = (read_log(&log), read_tree(folder.path()));
-        let recorded = Recorded { folder, before, events, end };
+        let recorded = Recorded { folder, before, events, end, saved_before };
         let replayed = recorded.disk(recorded.events.len()).after(Loss::Nothing);
         assert!(replayed.keys().eq(recorded.end.keys()) && replayed == recorded.end, "the shim missed an operation");
         recorded
@@ -74,7 +76,8 @@ impl Recorded {
 
     /// How many episodes the recorder had said it saved, after so many operations.
     fn saved(&self, operations: usize) -> u64 {
-        self.events[..operations].iter().filter(|event| matches!(event.op, Op::Saved { .. })).count() as u64
+        let saved = self.events[..operations].iter().filter(|event| matches!(event.op, Op::Saved { .. }));
+        self.saved_before + saved.count() as u64
     }
 
     fn root(&self) -> std::path::PathBuf {
@@ -216,7 +219,7 @@ fn power_lost_at_any_operation_costs_no_saved_episode() {
         ("kept, then encoded", &["--dataset.episode_time_s=0.5", "--dataset.streaming_encoding=false"]),
     ] {
         let lab = Lab::new();
-        let recorded = Recorded::of(scratch(), |folder, watch| record(&lab, folder, watch, overrides));
+        let recorded = Recorded::of(scratch(), 0, |folder, watch| record(&lab, folder, watch, overrides));
         assert!(recorded.saved(recorded.events.len()) >= 2);
         every_point(&recorded, name, |_, _, _| Ok(()));
     }
@@ -260,7 +263,7 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
 /// In real time: an episode that is saved, a take that is discarded, and one that is saved in its place.
 fn recorded_in_real_time() -> Recorded {
     let lab = Lab::new();
-    Recorded::of(scratch(), |folder, watch| {
+    Recorded::of(scratch(), 0, |folder, watch| {
         let root = format!("--dataset.root={}", folder.join(SET).display());
         let mut command = lab.command("setsid");
         command.args(["--ctty", env!("CARGO_BIN_EXE_recorder"), "--config", "lab.toml", &root]);
@@ -310,6 +313,43 @@ fn power_lost_costs_at_most_a_second_of_the_take_in_progress() {
     });
 }
 
+/// So many operations of [`recorded_in_real_time`] lead to the middle of the last take, and of its save.
+fn moments(recorded: &Recorded) -> (usize, usize) {
+    let begun_ns = Rows::read(&recorded.root(), 1).ints("tick/mono_ns")[0] as u64;
+    let is_written = |event: &Event| matches!(&event.op, Op::Write { data, .. } if data.len() > 200);
+    let in_the_take = |event: &Event| is_written(event) && event.at_ns > begun_ns + 1_900_000_000;
+    let is_saving = |event: &Event| matches!(&event.op, Op::Rename(_, to) if to.ends_with("chunk-000/file-001.mp4"));
+    let taking = recorded.events.iter().position(in_the_take).expect("a video was written") + 1;
+    let saving = recorded.events.iter().position(is_saving).expect("a video was moved") + 1;
+    assert!(taking < saving);
+    (taking, saving)
+}
+
+/// The power fails again while the recorder recovers: it comes to the same in the end.
+#[test]
+fn power_lost_at_any_operation_of_a_recovery_costs_nothing() {
+    let recorded = recorded_in_real_time();
+    let (taking, saving) = moments(&recorded);
+    for (moment, operations) in [("recovery of a take", taking), ("recovery of a save", saving)] {
+        let folder = scratch();
+        write_tree(folder.path(), &recorded.disk(operations).after(Loss::Nothing));
+        let recovery = Recorded::of(folder, recorded.saved(operations), |folder, watch| {
+            let mut command = judge::recorder(&["recover", folder.join(SET).to_str().unwrap()]);
+            watch(&mut command);
+            let output = command.output().unwrap();
+            assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
+        });
+        let (episodes, frames) = judge::totals(&recovery.root()).unwrap();
+        assert_eq!(episodes, 2);
+        every_point(&recovery, moment, |_, _, recovered| match (recovered.episodes, recovered.frames) {
+            same if same == (episodes, frames) => Ok(()),
+            other => {
+                Err(format!("{other:?} episodes and rows came back, {episodes} and {frames} without the second crash"))
+            }
+        });
+    }
+}
+
 /// Leaves recovered data sets in the folder RECORDER_CRASH_SETS, for `scripts/test-lerobot.sh` to load: the power fails, or
 /// the recorder is killed, in the middle of the last take and in the middle of its save.
 #[test]
@@ -317,13 +357,7 @@ fn power_lost_costs_at_most_a_second_of_the_take_in_progress() {
 fn data_sets_to_load() {
     let folder = std::env::var("RECORDER_CRASH_SETS").expect("RECORDER_CRASH_SETS");
     let recorded = recorded_in_real_time();
-    let is_saving = |event: &Event| matches!(&event.op, Op::Rename(_, to) if to.ends_with("chunk-000/file-001.mp4"));
-    let saving = recorded.events.iter().position(is_saving).expect("a video was moved") + 1;
-    let is_written = |event: &Event| matches!(&event.op, Op::Write { data, .. } if data.len() > 200);
-    let begun_ns = Rows::read(&recorded.root(), 1).ints("tick/mono_ns")[0] as u64;
-    let in_the_take = |event: &Event| is_written(event) && event.at_ns > begun_ns + 1_900_000_000;
-    let taking = recorded.events.iter().position(in_the_take).expect("a video was written") + 1;
-    assert!(taking < saving);
+    let (taking, saving) = moments(&recorded);
     for (moment, operations) in [("take", taking), ("save", saving)] {
         let losses =
             [("kill", Loss::Nothing), ("strict", Loss::Everything), ("data", Loss::Data), ("zeros", Loss::DataAsZeros)];

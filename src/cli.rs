@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::config::Override;
+use crate::config::schema::OnCrash;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use std::ffi::OsString;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder regenerate ROOT [OPTIONS]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -30,6 +31,10 @@ pub enum Command {
     /// Check everything that can be known without recording: configuration, data set, disk, cameras, arm
     Check,
     Regenerate(crate::regenerate::Arguments),
+    /// Make episodes of what a crash or a power failure left in a data set; every start of a recording does the same
+    ///
+    /// Exit code 0: nothing was lost; 3: something was, which is said exactly; 1: failed, the data set is as it was
+    Recover(Recover),
     /// List the encoders that this machine has, and try each
     Encoders(Encoders),
     Bench(crate::bench::job::Arguments),
@@ -43,6 +48,19 @@ pub enum Command {
     Completions {
         shell: Shell,
     },
+}
+
+/// Options of `recorder recover`.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Recover {
+    /// The data set's folder
+    pub root: PathBuf,
+    /// What becomes of an episode that was being recorded
+    #[arg(long, value_enum, default_value_t = OnCrash::Keep)]
+    pub on_crash: OnCrash,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `recorder encoders`.
@@ -77,6 +95,8 @@ Keys while recording, as in LeRobot:
   → or n      end the episode, or the reset, now
   ← or r      throw the take away and record it again
   Esc or q    end and save the episode, then stop; so does Ctrl-C
+
+After a crash or a power failure the next start saves what was being recorded, as `recorder recover ROOT` does.
 
 Exit codes:
   0    everything was recorded and saved

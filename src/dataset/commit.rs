@@ -7,8 +7,8 @@
 //! 4. `meta/info.json` is renamed last, and made durable: from here on LeRobot sees the episode.
 //! 5. The take's folder is removed.
 //!
-//! A crash before 2 leaves a take without a marker: it is kept as an orphan, unless it waits to be encoded (`waiting.json`). After 2, the next start does 3 to 5 again:
-//! a rename whose source is gone was done. A crash after 4 can bring the folder back, even after later episodes were
+//! A crash before 2 leaves a take without a marker: it waits to be encoded (`waiting.json`), or the next start makes of it
+//! what can be made (`recover.rs`). After 2, the next start does 3 to 5 again: a rename whose source is gone was done. A crash after 4 can bring the folder back, even after later episodes were
 //! saved; info.json then counts the marker's episode already, and only the folder is removed.
 
 use super::disk;
@@ -16,7 +16,7 @@ use super::error::DatasetError;
 use super::info::Info;
 use super::layout;
 use super::spec::DatasetSpec;
-use super::waiting::{self, Parked, WaitingTake};
+use super::waiting::{self, Parked};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -32,42 +32,6 @@ pub struct Marker {
     pub episode: u64,
     /// From a name in the take's folder to a path in the data set.
     pub renames: Vec<(String, PathBuf)>,
-}
-
-/// What was found and done when a data set was opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Episodes whose interrupted save was completed.
-    pub completed: Vec<u64>,
-    /// Folders of takes that were not finished, moved aside now.
-    pub orphans: Vec<PathBuf>,
-    /// Those of the orphans that were to be encoded later and cannot be, with the reason.
-    pub damaged: Vec<(PathBuf, String)>,
-    /// Takes that are recorded and wait to be encoded.
-    pub waiting: Vec<u64>,
-}
-
-impl Recovery {
-    /// In words, a line each.
-    pub fn describe(&self) -> Vec<String> {
-        let completed = self.completed.iter().map(|episode| {
-            format!("episode {episode} was being saved when the last run was interrupted: its save is completed now")
-        });
-        let orphans = self.orphans.iter().map(|path| {
-            let kept = format!("it is kept aside in {}", path.display());
-            match self.damaged.iter().find(|(damaged, _)| damaged == path) {
-                Some((_, reason)) => {
-                    format!("a take waited to be encoded, but its {} is damaged: {reason}; {kept}", layout::WAITING)
-                }
-                None => format!("a take was being recorded when the last run was interrupted: {kept}"),
-            }
-        });
-        let waiting = self
-            .waiting
-            .iter()
-            .map(|take| format!("take {take} was recorded by an earlier run and waits to be encoded"));
-        completed.chain(orphans).chain(waiting).collect()
-    }
 }
 
 /// Steps 1 and 2 up to the point of no return: staged files are durable, the marker is written but does not count yet.
@@ -130,18 +94,29 @@ pub enum Left {
     Unfinished(Option<String>),
 }
 
+impl Left {
+    /// The number of a take that waits.
+    pub fn waiting(&self) -> Option<u64> {
+        if let Left::Waiting(parked) = self { Some(parked.take()) } else { None }
+    }
+}
+
 /// What earlier runs left behind, by folder: interrupted saves in the order of episodes, then waiting takes in the order
 /// in which they were recorded, then the rest. Changes nothing.
 pub fn find(root: &Path) -> Result<Vec<(PathBuf, Left)>> {
     let partial = root.join(layout::PARTIAL);
     let mut found = Vec::new();
-    for name in disk::names(&partial)?.into_iter().filter(|name| !name.starts_with(layout::ORPHAN_PREFIX)) {
+    let is_left = |name: &String| ![layout::ORPHAN_PREFIX, layout::REMOVED_PREFIX].iter().any(|p| name.starts_with(p));
+    for name in disk::names(&partial)?.into_iter().filter(is_left) {
         let dir = partial.join(name);
         let path = dir.join(MARKER);
         let left = if path.exists() {
             Left::Sealed(parse(&disk::read(&path)?, &path)?)
         } else if dir.join(layout::WAITING).exists() {
-            Parked::read(&dir)?.map_or_else(|reason| Left::Unfinished(Some(reason)), |p| Left::Waiting(Box::new(p)))
+            Parked::read(&dir)?.map_or_else(
+                |reason| Left::Unfinished(Some(format!("its {} is damaged: {reason}", layout::WAITING))),
+                |p| Left::Waiting(Box::new(p)),
+            )
         } else {
             Left::Unfinished(None)
         };
@@ -165,31 +140,6 @@ pub fn waits(found: &[(PathBuf, Left)], spec: &DatasetSpec) -> Result<bool> {
         }
     }
     Ok(any)
-}
-
-/// Completes interrupted saves, moves unfinished takes aside, and gives those that wait. Nothing is deleted but what was
-/// saved. The waiting takes must fit the specification ([`waits`]).
-pub fn recover(root: &Path, spec: &DatasetSpec) -> Result<(Recovery, Vec<WaitingTake>)> {
-    let mut recovery = Recovery::default();
-    let mut waiting = Vec::new();
-    for (dir, left) in find(root)? {
-        match left {
-            Left::Sealed(marker) => recovery.completed.extend(complete_save(root, dir, &marker)?),
-            Left::Waiting(parked) => {
-                recovery.waiting.push(parked.take());
-                waiting.push(parked.ordered(spec, &dir).0);
-            }
-            Left::Unfinished(damage) => {
-                let orphan = set_aside(root, &dir)?;
-                recovery.damaged.extend(damage.map(|reason| (orphan.clone(), reason)));
-                recovery.orphans.push(orphan);
-            }
-        }
-    }
-    if recovery != Recovery::default() && root.join(layout::PARTIAL).exists() {
-        disk::sync(&root.join(layout::PARTIAL))?;
-    }
-    Ok((recovery, waiting))
 }
 
 /// Completes interrupted saves only; gives their episodes. What else is in progress stays as it is.
@@ -223,18 +173,6 @@ fn complete_save(root: &Path, dir: PathBuf, marker: &Marker) -> Result<Option<u6
     Ok(Some(marker.episode))
 }
 
-fn set_aside(root: &Path, dir: &Path) -> Result<PathBuf> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let partial = root.join(layout::PARTIAL);
-    let free = (0u64..).map(|n| {
-        let suffix = if n == 0 { String::new() } else { format!("-{n}") };
-        partial.join(format!("{}{name}{suffix}", layout::ORPHAN_PREFIX))
-    });
-    let target = free.into_iter().find(|path| !path.exists()).unwrap_or_default();
-    disk::rename(dir, &target)?;
-    Ok(target)
-}
-
 /// Reads a marker; one whose paths leave the data set is refused.
 fn parse(bytes: &[u8], path: &Path) -> Result<Marker> {
     let invalid = |found: String| DatasetError::Invalid {
@@ -254,6 +192,8 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Marker> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::schema::OnCrash;
+    use crate::dataset::{Dataset, DatasetSpec, Recovery};
     use std::fs;
 
     fn put(path: &Path, text: &str) {
@@ -266,7 +206,7 @@ mod tests {
     }
 
     fn recover(root: &Path) -> Result<Recovery> {
-        super::recover(root, &spec()).map(|(recovery, _)| recovery)
+        Dataset::recover(root, OnCrash::Keep)
     }
 
     fn info(episodes: u64) -> String {
@@ -323,7 +263,7 @@ mod tests {
         staged(root.path());
         let recovery = recover(root.path()).unwrap();
         assert_eq!((recovery.completed.len(), recovery.orphans.len()), (0, 1));
-        assert_eq!(fs::read_to_string(recovery.orphans[0].join("a.mp4")).unwrap(), "video");
+        assert_eq!(fs::read_to_string(recovery.orphans[0].path.join("a.mp4")).unwrap(), "video");
         assert_eq!(fs::read_to_string(root.path().join(layout::INFO)).unwrap(), info(1));
         let before = tree(root.path());
         assert_eq!(recover(root.path()).unwrap(), Recovery::default(), "the second time finds nothing to do");

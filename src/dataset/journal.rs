@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -249,7 +250,7 @@ impl Journal {
     /// Reads the file; none when there is none, or an empty one.
     pub fn read(path: &Path) -> Result<Option<std::result::Result<Journal, Damage>>> {
         let bytes = match std::fs::metadata(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             other => other.map_err(DatasetError::io("read", path))?.len(),
         };
         if bytes > MAX_BYTES {

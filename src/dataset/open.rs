@@ -50,10 +50,11 @@ impl Dataset {
         refuse_file(root)?;
         refuse_content(root)?;
         commit::waits(&commit::find(root)?, &spec)?;
-        let claim = Claim::new(root)?;
+        let mut claim = Claim::new(root)?;
         let stock = Stock::take(root, &spec)?;
         if let Some(info) = read_info(root)? {
             // A first episode whose save was interrupted is there only now.
+            claim.keep();
             return Err(exists(root, info.total_episodes, &stock.recovery));
         }
         refuse_content(root)?;
@@ -95,8 +96,11 @@ impl Dataset {
         if !ours.iter().any(|path| root.join(path).exists()) {
             return Err(DatasetError::NotADataset { root: root.to_owned() });
         }
-        let claim = Claim::new(root)?;
+        let mut claim = Claim::new(root)?;
         let mut recovery = recover::complete(root)?;
+        if !recovery.completed.is_empty() {
+            claim.keep();
+        }
         let found = commit::find(root)?;
         let spec = match recover::first_head(&found)? {
             Some(_) => Dataset::spec_of(root, &found)?,
@@ -111,6 +115,8 @@ impl Dataset {
         }
         // No take can be made an episode: what the data set holds does not matter.
         recover::set_all_aside(root, &found, &mut recovery)?;
+        // Stays where takes are still in it.
+        let _ = std::fs::remove_dir(root.join(layout::PARTIAL));
         recovery.waiting = found.iter().filter_map(|(_, left)| left.waiting()).collect();
         Ok(recovery)
     }
@@ -156,9 +162,12 @@ impl Dataset {
         spec: DatasetSpec,
         content: Content,
         (stock, on_crash): (Stock, OnCrash),
-        claim: Claim,
+        mut claim: Claim,
     ) -> Result<Dataset> {
         let Stock { recovery, waiting, unfinished } = stock;
+        if !recovery.completed.is_empty() {
+            claim.keep();
+        }
         let mut dataset = Dataset {
             root: root.to_owned(),
             features: info.sources(&spec),

@@ -32,6 +32,7 @@ pub mod run;
 pub mod scheduling;
 pub mod spill;
 pub mod status;
+pub mod verify;
 pub mod watchdog;
 
 /// The version of this build.

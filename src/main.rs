@@ -23,7 +23,7 @@ use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
 use recorder::regenerate::{self, RegenerateError};
 use recorder::status::{self, SharedStatus, Status};
-use recorder::{check, codec, metrics, run};
+use recorder::{check, codec, metrics, run, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => print(&completions(*shell)),
         Some(Command::Regenerate(arguments)) => regenerate(arguments),
         Some(Command::Recover(arguments)) => recover(arguments),
+        Some(Command::Verify(arguments)) => verify(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
             print(&findings.text)?;
@@ -198,6 +199,12 @@ fn recover(arguments: &Recover) -> anyhow::Result<u8> {
         print(&format!("{}\n", lines.join("\n")))?;
     }
     Ok(if lost { 3 } else { 0 })
+}
+
+fn verify(arguments: &verify::Arguments) -> anyhow::Result<u8> {
+    let report = verify::verify(&arguments.root, arguments.deep)?;
+    print(&if arguments.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.text() })?;
+    Ok(report.exit_code())
 }
 
 fn bench(cli: &Cli, options: &Arguments, overrides: &[config::Override]) -> anyhow::Result<u8> {

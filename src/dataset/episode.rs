@@ -5,7 +5,7 @@ use super::error::DatasetError;
 use super::info::Info;
 use super::journal::{FragmentRecord, Head, HeadCamera, JournalWriter, Record, VERSION};
 use super::layout;
-use super::mp4::Mp4Writer;
+use super::mp4::{Finished, Mp4Writer};
 use super::rows::{Row, Substituted};
 use super::spec::DatasetSpec;
 use super::summary::{EncoderSwitch, Recovered};
@@ -50,6 +50,8 @@ pub(super) struct Video {
     pub state: VideoState,
     pub pixels: PixelHistogram,
     pub substituted: Substituted,
+    /// What was written, once it is finished; none of a video that somebody else finished.
+    pub finished: Option<Finished>,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Video {
     pub fn new(writer: Mp4Writer) -> Video {
         let path = writer.path().to_owned();
         let (pixels, substituted) = (PixelHistogram::default(), Substituted::new());
-        Video { path, state: VideoState::Growing(Box::new(writer)), pixels, substituted }
+        Video { path, state: VideoState::Growing(Box::new(writer)), pixels, substituted, finished: None }
     }
 
     /// Closes a video that is [`VideoState::Growing`].
@@ -75,7 +77,9 @@ impl Video {
         let VideoState::Growing(writer) = std::mem::replace(&mut self.state, VideoState::Failed) else {
             return Ok(0);
         };
-        let frames = writer.finish()?;
+        let finished = writer.finish_summed()?;
+        let frames = finished.frames;
+        self.finished = Some(finished);
         self.state = VideoState::Finished { frames };
         Ok(frames)
     }

@@ -8,6 +8,7 @@
 //!
 //! The same rows and fragments give the same bytes.
 
+pub mod checksums;
 pub(crate) mod claim;
 mod codec_config;
 pub(crate) mod commit;
@@ -22,21 +23,23 @@ mod mp4_boxes;
 mod mp4_reader;
 mod mp4_track;
 mod open;
+pub(crate) mod reader;
 mod recover;
 mod recovery;
 mod rows;
 mod salvage;
 mod sample_entry;
 mod spec;
-mod stats;
+pub(crate) mod stats;
 mod summary;
 mod table;
 mod tasks;
 mod waiting;
 
+pub use checksums::FileSum;
 pub use episode::{EpisodeWriter, MAX_ROWS, MAX_SECONDS};
 pub use error::{DatasetError, Difference};
-pub use mp4::{Mp4Writer, VideoTrack};
+pub use mp4::{Finished, Mp4Writer, VideoTrack};
 pub use mp4_reader::{Mp4Index, SampleInfo};
 pub use open::Outlook;
 pub use recovery::{Fate, Orphan, RecoveredTake, Recovery};
@@ -223,12 +226,18 @@ impl Dataset {
         let stats = self.episode_stats(episode, &place)?;
         let mut videos = Vec::new();
         let mut renames = Vec::new();
+        let mut files = Vec::new();
         for (key, source) in &self.features {
             if let Source::Camera(camera) = *source {
                 let file = self.next.videos[camera];
                 videos.push((key.clone(), file));
-                let name = episode.videos[camera].path.file_name().unwrap_or_default();
-                renames.push((name.to_string_lossy().into_owned(), file.path(&layout::videos(key), "mp4")));
+                let (video, target) = (&episode.videos[camera], file.path(&layout::videos(key), "mp4"));
+                files.push(match video.finished {
+                    Some(Finished { bytes, crc32, .. }) => FileSum { path: target.display().to_string(), bytes, crc32 },
+                    None => FileSum::of_file(&video.path, &target)?,
+                });
+                let name = video.path.file_name().unwrap_or_default();
+                renames.push((name.to_string_lossy().into_owned(), target));
             }
         }
         let entry = EpisodeEntry {
@@ -252,13 +261,22 @@ impl Dataset {
             staged.push((name.to_owned(), bytes));
             renames.push((name.to_owned(), target));
         };
+        // A file of the episode's own, which nothing changes any more.
+        let mut sum = |bytes: Vec<u8>, target: &Path| {
+            files.push(FileSum::of_bytes(target, &bytes));
+            bytes
+        };
         let (by_episode, data, entries) = (FileIndex::nth(index), self.next.data, self.next.episodes);
         let sidecar = rows::sidecar(&self.spec, rows, &substituted)?;
-        stage("rows.parquet", sidecar, by_episode.path(layout::RECORDER_ROWS, "parquet"));
+        let target = by_episode.path(layout::RECORDER_ROWS, "parquet");
+        stage("rows.parquet", sum(sidecar, &target), target);
+        let target = data.path(layout::DATA, "parquet");
+        stage("data.parquet", sum(table::data(&self.features, rows, &place)?, &target), target);
+        let target = entries.path(layout::EPISODES, "parquet");
+        stage("episode.parquet", sum(table::episode(&entry)?, &target), target);
+        summary.files = files;
         let summary_bytes = info::to_json_bytes(&summary, "summary")?;
-        stage("summary.json", summary_bytes, by_episode.path(layout::RECORDER_EPISODES, "json"));
-        stage("data.parquet", table::data(&self.features, rows, &place)?, data.path(layout::DATA, "parquet"));
-        stage("episode.parquet", table::episode(&entry)?, entries.path(layout::EPISODES, "parquet"));
+        stage("summary.json", summary_bytes, checksums::summary_path(index));
         if tasks.len() > self.tasks.len() {
             stage("tasks.parquet", tasks::to_parquet(&tasks)?, layout::TASKS.into());
         }

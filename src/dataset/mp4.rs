@@ -50,6 +50,17 @@ pub struct Mp4Writer {
     /// Where the placeholder lies, and the next fragment goes: a write that failed is written over.
     placeholder: u64,
     end: u64,
+    /// Checksums of what lies before the placeholder and behind it.
+    crc: [crc32fast::Hasher; 2],
+}
+
+/// A finished video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    pub frames: u64,
+    pub bytes: u64,
+    /// Of the whole file.
+    pub crc32: u32,
 }
 
 impl Mp4Writer {
@@ -70,6 +81,7 @@ impl Mp4Writer {
             index: SampleIndex::default(),
             placeholder: 0,
             end: 0,
+            crc: Default::default(),
         })
     }
 
@@ -110,11 +122,16 @@ impl Mp4Writer {
         fragment.samples.iter().for_each(|s| bytes.extend_from_slice(&s.data));
         self.file.write_all_at(&bytes, self.end).map_err(DatasetError::io("write", &self.path))?;
 
+        let mut body = &bytes[..];
         if let Some((entry, placeholder)) = header {
+            let (head, rest) = bytes.split_at(placeholder as usize);
+            self.crc[0].update(head);
+            body = rest.get(boxes::LARGE_HEADER..).unwrap_or_default();
             self.entry = Some(entry);
             self.codec = Some(fragment.format.name());
             self.placeholder = placeholder;
         }
+        self.crc[1].update(body);
         self.end += bytes.len() as u64;
         self.index.chunks.push((payload, samples.len() as u32));
         for (size, key) in samples {
@@ -136,10 +153,15 @@ impl Mp4Writer {
         self.file.sync_data().map_err(DatasetError::io("fsync", &self.path))
     }
 
-    /// Turns the file into a plain mp4 and returns its frames. The last 16 bytes are not durable yet: the caller syncs
-    /// the file together with others. A file without frames stays empty.
+    /// Turns the file into a plain mp4 and returns its frames: see [`Mp4Writer::finish_summed`].
     pub fn finish(self) -> Result<u64> {
-        let Some(entry) = &self.entry else { return Ok(0) };
+        Ok(self.finish_summed()?.frames)
+    }
+
+    /// Turns the file into a plain mp4; its checksum is that of what was written, not of what is read back. The last 16 bytes are not durable yet: the caller syncs
+    /// the file together with others. A file without frames stays empty.
+    pub fn finish_summed(mut self) -> Result<Finished> {
+        let Some(entry) = &self.entry else { return Ok(Finished { frames: 0, bytes: 0, crc32: 0 }) };
         let moov = boxes::finished_moov(&self.track, entry, &self.index).map_err(self.defect())?;
         self.file.write_all_at(&moov, self.end).map_err(DatasetError::io("write", &self.path))?;
         // A fragment whose write failed may have left bytes beyond.
@@ -147,7 +169,12 @@ impl Mp4Writer {
         self.sync()?;
         let header = boxes::large_mdat_header(self.end - self.placeholder);
         self.file.write_all_at(&header, self.placeholder).map_err(DatasetError::io("write", &self.path))?;
-        Ok(self.frames())
+        let (frames, bytes) = (self.frames(), self.end + moov.len() as u64);
+        let [mut crc, mut body] = std::mem::take(&mut self.crc);
+        body.update(&moov);
+        crc.update(&header);
+        crc.combine(&body);
+        Ok(Finished { frames, bytes, crc32: crc.finalize() })
     }
 
     fn check(&self, fragment: &Fragment) -> Result<()> {

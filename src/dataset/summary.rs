@@ -1,5 +1,6 @@
 //! What is told of an episode beside its data: counters from those who counted, spreads from the rows. Pure.
 
+use super::checksums::FileSum;
 use super::rows::Row;
 use super::spec::DatasetSpec;
 use crate::account::{CameraAccount, TakeReport};
@@ -119,6 +120,9 @@ pub struct EpisodeSummary {
     /// The take was interrupted by a crash; absent for one that was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered: Option<Recovered>,
+    /// The episode's files as they were written; none in summaries of older recorders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSum>,
 }
 
 /// One camera in an [`EpisodeSummary`].
@@ -188,6 +192,7 @@ pub fn summarise(
         cameras: cameras.collect(),
         arm_errors: counters.arm_errors.clone(),
         recovered: None,
+        files: Vec::new(),
     }
 }
 

@@ -8,15 +8,15 @@
 //! A run that is killed can be started again: every new file says of itself how it was encoded (`tag.rs`), so that what
 //! is done is known from the files alone.
 
-mod decode;
+pub(crate) mod decode;
 pub mod options;
 mod plan;
 mod progress;
-mod source;
+pub(crate) mod source;
 mod summary;
 mod tag;
 mod transcode;
-mod video;
+pub(crate) mod video;
 mod waiting;
 
 pub use options::Arguments;
@@ -28,7 +28,7 @@ use crate::codec::backend::{Device, codec_name};
 use crate::codec::gpu::Prober;
 use crate::config::schema::Codec;
 use crate::dataset::claim::Claim;
-use crate::dataset::{DatasetError, Mp4Index, commit, layout};
+use crate::dataset::{DatasetError, Mp4Index, checksums, commit, layout};
 use options::Target;
 use plan::VideoFile;
 use source::{Encoding, Source};
@@ -168,6 +168,12 @@ fn encode_anew(
         let codec = Mp4Index::read(&root.join(&file.path)).ok().map(|index| index.codec);
         if is_current(root, file, codec.as_deref(), &source, arguments, target) {
             summary.files.push(FileReport::new(&source, file, State::UpToDate));
+            if !arguments.dry_run {
+                // A run that was killed may not have got to it.
+                for episode in &file.episodes {
+                    checksums::settle_as_found(root, *episode, &file.path)?;
+                }
+            }
         } else {
             work.push((file, codec));
         }
@@ -337,7 +343,9 @@ impl Crew<'_> {
         progress.begin(&name);
         let transcode = |device| {
             let (fps, needed, cancelled) = (self.source.fps, file.frames, self.cancelled);
-            let job = transcode::Job { path: &path, fps, needed, device, arguments: self.arguments, cancelled };
+            let (root, arguments) = (self.arguments.root.as_path(), self.arguments);
+            let (place, episodes) = (file.path.as_path(), &file.episodes[..]);
+            let job = transcode::Job { root, place, path: &path, episodes, fps, needed, device, arguments, cancelled };
             transcode::transcode(&job, &|done, of| progress.advance(&name, done, of))
         };
         let device = if self.gpu.load(Ordering::Relaxed) { Device::Gpu } else { Device::Cpu };
@@ -355,7 +363,7 @@ impl Crew<'_> {
         report.seconds = start.elapsed().as_secs_f64();
         match result {
             Ok(done) => {
-                (report.state, report.frames, report.bytes_after) = (State::Encoded, done.frames, done.bytes);
+                (report.state, report.frames, report.bytes_after) = (State::Encoded, done.frames, done.sum.bytes);
                 report.encoder = Some(done.tag.encoder);
             }
             Err(error) => report.error = Some(error.to_string()),

@@ -215,7 +215,7 @@ fn read_episodes(path: &Path, cameras: &[Camera], template: &str, episodes: &mut
             for Camera { key, .. } in cameras {
                 let column = |name: &str| number(&format!("videos/{key}/{name}"));
                 let place = (column("chunk_index")? as u64, column("file_index")? as u64);
-                let path = video_path(template, key, place).map_err(damaged)?;
+                let path = fill_template(template, key, place).map_err(damaged)?;
                 videos.push(Span { place, path, from_s: column("from_timestamp")? });
             }
             episodes.push(Episode { index, length: number("length")? as u64, videos });
@@ -238,14 +238,16 @@ fn number(batch: &RecordBatch, name: &str, row: usize) -> std::result::Result<f6
 }
 
 /// Fills in the template of info.json, such as `videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4`.
-fn video_path(template: &str, key: &str, (chunk, file): (u64, u64)) -> std::result::Result<PathBuf, String> {
+pub fn fill_template(template: &str, key: &str, (chunk, file): (u64, u64)) -> std::result::Result<PathBuf, String> {
     let unknown = || format!("video_path `{template}` in info.json");
     let mut path = String::new();
     let mut rest = template;
     while let Some((text, tail)) = rest.split_once('{') {
         let (field, tail) = tail.split_once('}').ok_or_else(unknown)?;
         let (name, format) = field.split_once(':').unwrap_or((field, ""));
-        let width = format.trim_end_matches('d').parse().unwrap_or(0);
+        // A longer number than any: who asks for it wants memory.
+        let width = Some(format.trim_end_matches('d').parse().unwrap_or(0)).filter(|width| *width <= 20);
+        let width: usize = width.ok_or_else(unknown)?;
         path += text;
         path += &match name {
             "video_key" => key.to_string(),
@@ -286,10 +288,10 @@ mod tests {
 
     #[test]
     fn paths_come_from_the_template() {
-        let path = |template: &str| video_path(template, "a.b", (1, 23)).map(|path| path.display().to_string());
+        let path = |template: &str| fill_template(template, "a.b", (1, 23)).map(|path| path.display().to_string());
         assert_eq!(path(layout::VIDEO_TEMPLATE), Ok("videos/a.b/chunk-001/file-023.mp4".into()));
         assert_eq!(path("{video_key}/{file_index}.mp4"), Ok("a.b/23.mp4".into()));
-        for bad in ["{video_key", "{other}.mp4", "../{video_key}.mp4", "/x/{video_key}.mp4"] {
+        for bad in ["{video_key", "{other}.mp4", "../{video_key}.mp4", "/x/{video_key}.mp4", "{file_index:0999999d}.mp4"] {
             assert!(path(bad).is_err(), "{bad}");
         }
     }

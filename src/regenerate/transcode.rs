@@ -11,6 +11,7 @@ use crate::codec::stream::StreamParams;
 use crate::codec::yuv::I420;
 use crate::codec::{Fragment, PixelHistogram, Preset};
 use crate::config::schema::Codec;
+use crate::dataset::checksums::{self, FileSum};
 use crate::dataset::{Mp4Index, Mp4Writer, VideoTrack, disk};
 use ::openh264::decoder::Decoder;
 use std::fs::{self, File};
@@ -26,7 +27,13 @@ const AHEAD: usize = 4;
 /// What is to be done with a file.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
+    /// The data set.
+    pub root: &'a Path,
+    /// From the root.
+    pub place: &'a Path,
     pub path: &'a Path,
+    /// Whose frames lie in the file.
+    pub episodes: &'a [u64],
     pub fps: u32,
     /// Frames that the episodes need; a file with fewer is cut off.
     pub needed: u64,
@@ -40,7 +47,7 @@ pub struct Job<'a> {
 #[derive(Clone, Debug)]
 pub struct Done {
     pub frames: u64,
-    pub bytes: u64,
+    pub sum: FileSum,
     pub tag: Tag,
 }
 
@@ -54,6 +61,8 @@ pub fn temporary(path: &Path) -> PathBuf {
 pub fn transcode(job: &Job, on_frame: &dyn Fn(u64, u64)) -> Result<Done, FileError> {
     let temporary = temporary(job.path);
     let done = encode(job, &temporary, on_frame).and_then(|done| {
+        // From here on either file is as the episodes' summaries say.
+        job.episodes.iter().try_for_each(|episode| checksums::expect(job.root, *episode, &done.sum))?;
         disk::rename(&temporary, job.path)?;
         Ok(done)
     });
@@ -62,6 +71,10 @@ pub fn transcode(job: &Job, on_frame: &dyn Fn(u64, u64)) -> Result<Done, FileErr
     }
     let done = done?;
     disk::sync(job.path.parent().unwrap_or(Path::new(".")))?;
+    for episode in job.episodes {
+        // The new file is there, and is accepted: what is left to do waits for the next run, if need be.
+        let _ = checksums::settle(job.root, *episode, &done.sum);
+    }
     Ok(done)
 }
 
@@ -79,8 +92,7 @@ fn encode(job: &Job, temporary: &Path, on_frame: &dyn Fn(u64, u64)) -> Result<Do
     let permissions = fs::metadata(job.path).map_err(FileError::io("read"))?.permissions();
     fs::set_permissions(temporary, permissions).map_err(FileError::io("set the rights of"))?;
     disk::sync(temporary)?;
-    let bytes = fs::metadata(temporary).map_err(FileError::io("read"))?.len();
-    Ok(Done { frames, bytes, tag })
+    Ok(Done { frames, sum: FileSum::of_file(temporary, job.place)?, tag })
 }
 
 /// Decodes on a thread of its own, encodes on this one; the number of frames.

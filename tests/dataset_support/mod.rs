@@ -353,7 +353,16 @@ pub fn check(root: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/check_dataset.py");
     let (ok, output) = run(Command::new(python()).arg(script).arg(root).arg("--deep"));
     assert!(ok, "check_dataset.py {}:\n{output}", root.display());
+    verified(root, false);
     output.lines().last().unwrap_or_default().to_owned()
+}
+
+/// Holds a data set against the rules of `recorder verify`.
+#[track_caller]
+pub fn verified(root: &Path, deep: bool) -> recorder::verify::Report {
+    let report = recorder::verify::verify(root, deep).unwrap();
+    assert!(report.faults().is_empty(), "{}", report.text());
+    report
 }
 
 /// The interpreter of the tests' virtual environment.

@@ -312,4 +312,6 @@ pub fn check(root: &Path) {
     let output = std::process::Command::new(python()).arg(script).arg(root).arg("--deep").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
+    let report = recorder::verify::verify(root, false).unwrap();
+    assert!(report.faults().is_empty(), "{}", report.text());
 }

@@ -71,6 +71,31 @@ done
 cp -r "$work/copy" "$work/copy-to-copy"
 "$recorder" regenerate "$work/copy-to-copy" --codec copy
 
+# What crashes leave, after recovery: killed in the middle of the second take, by way of encoding.
+killed() { # NAME [OVERRIDE...]
+  local name=$1 recorder_id code=0
+  shift
+  echo "test-lerobot: recording $name"
+  "$recorder" --config examples/demo.toml --dataset.root="$work/$name" --metrics.listen= \
+    --dataset.episode_time_s=3 --dataset.reset_time_s=0 "$@" &
+  recorder_id=$!
+  until [ -n "$(find "$work/$name/.partial" -path '*-take_000001/*' -size +100k 2>/dev/null)" ]; do
+    kill -0 "$recorder_id"
+    sleep 0.05
+  done
+  kill -9 "$recorder_id"
+  wait "$recorder_id" || true
+  "$recorder" recover "$work/$name" || code=$?
+  [ "$code" -eq 0 ] || [ "$code" -eq 3 ]
+  if [ -n "$(find "$work/$name/.partial" -name waiting.json 2>/dev/null)" ]; then "$recorder" regenerate "$work/$name"; fi
+  "$recorder" verify "$work/$name" --deep
+}
+killed killed-h264
+killed killed-copy --dataset.encoder.codec=copy
+killed killed-kept --dataset.streaming_encoding=false
+# Killed and without power in the middle of a take and of a save, as the model of tests/power_loss.rs has it.
+RECORDER_CRASH_SETS=$work/crashes cargo test --release --locked --test power_loss data_sets_to_load -- --ignored --nocapture
+
 passed=0
 failed=0
 hold() { # COMMAND...
@@ -78,6 +103,9 @@ hold() { # COMMAND...
 }
 for name in demo file copy death hevc av1 {death,hevc,av1,copy}-to-h264 copy-to-copy; do
   hold tests/py/check_lerobot.py "$work/$name"
+done
+for root in "$work"/killed-* "$work"/crashes/*; do
+  hold tests/py/check_lerobot.py "$root"
 done
 
 # A chart's colours, as each back end gives them.

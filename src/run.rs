@@ -57,6 +57,10 @@ pub struct Running {
 /// aligner, in mailboxes, in the encoder's hands.
 const FRAMES_IN_FLIGHT: usize = 24;
 
+/// Takes that may wait to be saved where videos are encoded while they are recorded: some, when the disk is slow. Their rows
+/// are in memory, 1 MB a minute; beyond this the next take is held until one is saved.
+const MOST_UNSAVED_TAKES: usize = 32;
+
 /// How a run is told what the operator wants.
 #[derive(Clone)]
 pub struct Controls(ActorRef<RecorderMessage>);
@@ -275,7 +279,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
     let coordinator_cameras =
         config.robot.cameras.iter().map(|(name, c)| CoordinatorCamera { name: name.clone(), fps: c.fps }).collect();
     let pace = match (d.streaming_encoding, d.async_video_encoding) {
-        (true, _) => Pace::Free,
+        (true, _) => Pace::Waiting(MOST_UNSAVED_TAKES),
         (false, false) => Pace::Saved,
         (false, true) => Pace::Waiting((queue_size / config.robot.cameras.len().max(1)).max(1)),
     };

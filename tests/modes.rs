@@ -93,6 +93,21 @@ async fn asynchronous_encoding_goes_on_recording_up_to_the_queue_s_size() {
     every_frame_is_shown(&root, 5, 160, 120);
 }
 
+/// Encoding while recording: takes that cannot be saved do not pile up without an end.
+#[tokio::test(flavor = "multi_thread")]
+async fn unsaved_takes_hold_the_next_one_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("set");
+    let (gate, open) = gated();
+    let short = [("dataset.reset_time_s", "0"), ("dataset.episode_time_s", "0.1"), ("dataset.num_episodes", "35")];
+    let (running, status) = start(&config(SMALL, &root, &short), simulated(), open).await;
+    let held = until(&status, "32 takes wait and the next is held up", |s| s.held && s.waiting >= 32).await;
+    assert_eq!((held.saved, held.waiting), (0, 32));
+    gate.open();
+    running.wait().await.unwrap();
+    assert_eq!((status.borrow().saved, summaries(&root).len()), (35, 35));
+}
+
 /// `video_encoding_workers` videos are encoded at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_videos_are_encoded_at_a_time_as_there_are_workers() {
@@ -108,7 +123,7 @@ async fn as_many_videos_are_encoded_at_a_time_as_there_are_workers() {
         at_gate(&gate, workers).await;
         gate.open();
         running.wait().await.unwrap();
-        assert_eq!(status.borrow().saved, 3);
+        assert_eq!((status.borrow().saved, summaries(&root).len()), (3, 3));
         every_frame_is_shown(&root, 3, 160, 120);
     }
 }

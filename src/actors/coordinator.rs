@@ -72,8 +72,6 @@ pub struct CoordinatorArguments {
 /// When the next take may begin, beside the time for the reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// At any time: videos grow while they are recorded.
-    Free,
     /// When the one before is saved.
     Saved,
     /// When fewer takes than this wait to be saved.
@@ -248,7 +246,6 @@ impl CoordinatorState {
         // Those that nobody can encode are not waited for.
         let saving = self.saving.values().filter(|waits| !**waits).count();
         let room = match self.arguments.pace {
-            Pace::Free => true,
             Pace::Saved => saving == 0,
             Pace::Waiting(most) => saving < most,
         };

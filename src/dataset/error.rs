@@ -127,6 +127,9 @@ fn io_remedy(source: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space, what is saved is safe",
         io::ErrorKind::PermissionDenied => "; check the folder's owner and rights",
         io::ErrorKind::ReadOnlyFilesystem => "; the disk is mounted read-only, see `dmesg`",
+        _ if source.raw_os_error() == Some(libc::EIO) => {
+            "; the disk fails, see `dmesg`: copy what is saved, and replace it"
+        }
         _ => "",
     }
 }

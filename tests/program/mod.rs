@@ -45,6 +45,27 @@ pub struct Lab {
     dir: TempDir,
 }
 
+fn is_summary(path: &Path) -> bool {
+    let folder = path.ancestors().nth(2);
+    folder.is_some_and(|folder| folder.ends_with("recorder/episodes")) && path.extension().is_some_and(|e| e == "json")
+}
+
+/// Whatever was recorded below a folder has an account that balances.
+fn all_balance(folder: &Path) {
+    tree(folder).iter().filter(|(path, _)| is_summary(path)).for_each(|(path, text)| balances(path, text));
+}
+
+/// Captured = written + dropped, and rows = written + repeated, in every camera.
+fn balances(path: &Path, text: &[u8]) {
+    let Ok(summary) = serde_json::from_slice::<recorder::dataset::EpisodeSummary>(text) else { return };
+    for (name, camera) in &summary.cameras {
+        let counters = &camera.counters;
+        let dropped: u64 = counters.dropped.values().sum();
+        assert_eq!(counters.captured, counters.written + dropped, "{}: {name}: {counters:?}", path.display());
+        assert_eq!(summary.length, counters.written + counters.repeated, "{}: {name}: {counters:?}", path.display());
+    }
+}
+
 /// How a run of the program ended.
 pub struct Ended {
     pub code: Option<i32>,
@@ -90,6 +111,7 @@ impl Lab {
         let mut command = self.command(env!("CARGO_BIN_EXE_recorder"));
         let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        all_balance(self.dir.path());
         Ended { code: output.status.code(), text }
     }
 
@@ -107,20 +129,24 @@ impl Lab {
 
     /// Every file and folder, with the files' bytes.
     pub fn tree(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        fn walk(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
-            for entry in std::fs::read_dir(dir).unwrap() {
-                let path = entry.unwrap().path();
-                found.push((path.clone(), std::fs::read(&path).unwrap_or_default()));
-                if path.is_dir() {
-                    walk(&path, found);
-                }
+        tree(self.dir.path())
+    }
+}
+
+fn tree(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    fn walk(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            found.push((path.clone(), std::fs::read(&path).unwrap_or_default()));
+            if path.is_dir() {
+                walk(&path, found);
             }
         }
-        let mut found = Vec::new();
-        walk(self.dir.path(), &mut found);
-        found.sort();
-        found
     }
+    let mut found = Vec::new();
+    walk(folder, &mut found);
+    found.sort();
+    found
 }
 
 /// A run that goes on; killed on drop.
@@ -128,17 +154,19 @@ pub struct Running {
     child: Child,
     lines: Receiver<String>,
     text: String,
+    folder: Option<PathBuf>,
 }
 
 impl Running {
     /// Starts a command.
     pub fn of(mut command: Command) -> Running {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let folder = command.get_current_dir().map(Path::to_owned);
         let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let log = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Running { child, lines, text: String::new() }
+        Running { child, lines, text: String::new(), folder }
     }
 
     /// Waits for a line of the log that contains `part`.
@@ -165,6 +193,7 @@ impl Running {
         let mut output = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
         let code = self.child.wait().unwrap().code();
+        self.folder.iter().for_each(|folder| all_balance(folder));
         let text = std::mem::take(&mut self.text) + &self.lines.iter().collect::<Vec<_>>().join("\n") + "\n" + &output;
         Ended { code, text }
     }

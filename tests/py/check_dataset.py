@@ -3,8 +3,10 @@
 
 usage: check_dataset.py ROOT [--deep] [--cut]
 
-Reads every table, compares every statistic, counts and decodes every video frame. --deep also seeks to every row's
-frame as a trainer does. --cut allows for videos that are shared by episodes and hold frames of none: others were deleted. Prints a line for each finding and `N frames, N episodes, N bad` last; exit status 1 when
+Reads every table, compares every statistic, counts and decodes every video frame; where the recorder left its account
+of an episode's frames, that must balance. --deep also seeks to every row's
+frame as a trainer does. --cut allows for videos that are shared by episodes and hold frames of none: others were
+deleted. Prints a line for each finding and `N frames, N episodes, N bad` last; exit status 1 when
 anything is bad, 2 when the check itself cannot run.
 """
 import argparse
@@ -350,6 +352,21 @@ def check_videos(root, info, episodes, deep, cut):
     return found
 
 
+def check_accounts(root, episodes):
+    """What the recorder says of each episode: every frame captured is written or dropped, every row is one of them."""
+    for path in sorted((root / "recorder/episodes").glob("*/*.json")):
+        summary = json.loads(path.read_text())
+        name, index = str(path.relative_to(root)), summary["episode_index"]
+        if not index < len(episodes):
+            say(f"{name}: there is no episode {index}")
+            continue
+        expect(f"{name} length", summary["length"], episodes[index]["length"])
+        for camera, counted in summary["cameras"].items():
+            dropped = sum(counted["dropped"].values())
+            expect(f"{name} {camera}: captured = written + dropped", counted["captured"], counted["written"] + dropped)
+            expect(f"{name} {camera}: rows = written + repeated", summary["length"], counted["written"] + counted["repeated"])
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("root", type=Path)
@@ -364,6 +381,7 @@ def main():
     check_rows(root, info, data, origin, episodes, tasks)
     check_stats(root, info, data, episodes)
     frames = check_videos(root, info, episodes, options.deep, options.cut)
+    check_accounts(root, episodes)
     print(f"{frames} frames, {len(episodes)} episodes, {bad} bad")
     sys.exit(bad > 0)
 

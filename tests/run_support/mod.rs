@@ -86,6 +86,7 @@ pub async fn start_with(
 pub async fn record(config: &Arc<Config>, clock: Arc<dyn Clock>, open_encoder: OpenEncoder) -> Status {
     let (running, status) = start(config, clock, open_encoder).await;
     running.wait().await.unwrap();
+    summaries(&run::root(config));
     status.borrow().clone()
 }
 
@@ -94,6 +95,7 @@ pub async fn record_on_gpu(config: &Arc<Config>, clock: Arc<dyn Clock>, open: Op
     let gpu = run::Gpu { works: true, prober };
     let (running, status) = start_with(config, clock, open, Some(gpu)).await;
     running.wait().await.unwrap();
+    summaries(&run::root(config));
     status.borrow().clone()
 }
 

@@ -24,14 +24,19 @@ pub mod encoders;
 pub mod episode;
 pub mod frame;
 pub mod gpu_health;
+pub mod in_use;
 pub mod lerobot_home;
+pub mod log_file;
 pub mod metrics;
 pub mod regenerate;
 pub mod restart;
 pub mod run;
+pub mod run_state;
+pub mod schedule;
 pub mod scheduling;
 pub mod spill;
 pub mod status;
+pub mod supervision;
 pub mod watchdog;
 
 /// The version of this build.

@@ -201,7 +201,8 @@ fn ports_that_cannot_be_used() {
 
     let sim = bus();
     let held = serialport::new(sim.path(), 1_000_000).open_native().unwrap();
-    follower_refused(&lab, sim.path(), "f1", &golden, &[sim.path(), "is in use by another program", "fuser"]);
+    let holder = format!("(process {})", std::process::id());
+    follower_refused(&lab, sim.path(), "f1", &golden, &[sim.path(), "is in use by another program: ", &holder]);
     drop(held);
 
     sim.inject(Fault::ErrorBits(0x20), Some(5), usize::MAX);

@@ -21,6 +21,7 @@ mod mp4_reader;
 mod mp4_track;
 mod open;
 mod rows;
+mod run_file;
 mod sample_entry;
 mod spec;
 mod stats;
@@ -85,6 +86,8 @@ pub struct Committed {
     pub episode_index: u64,
     /// Rows, and frames of each camera.
     pub frames: u64,
+    /// Bytes of the files that it added, or replaced.
+    pub bytes: u64,
     pub summary: EpisodeSummary,
 }
 
@@ -196,6 +199,8 @@ impl Dataset {
             disk::write(&episode.dir.join(name), bytes)?;
         }
         commit::prepare(&episode.dir, &save.marker)?;
+        let sizes = save.marker.renames.iter().map(|(name, _)| std::fs::metadata(episode.dir.join(name)));
+        let bytes = sizes.flatten().map(|file| file.len()).sum();
         commit::seal(&episode.dir)
             .and_then(|()| commit::apply(&self.root, &episode.dir, &save.marker))
             .inspect_err(|_| self.interrupted = Some(save.marker.episode))?;
@@ -204,7 +209,7 @@ impl Dataset {
         self.stats = save.stats;
         self.tasks = save.tasks;
         self.next = save.next;
-        Ok(Committed { episode_index: save.marker.episode, frames: episode.rows(), summary: save.summary })
+        Ok(Committed { episode_index: save.marker.episode, frames: episode.rows(), bytes, summary: save.summary })
     }
 
     /// Takes away what is of no use without an open take; without a saved episode all that opening made. For whoever

@@ -13,6 +13,9 @@ pub struct EpisodeCounters {
     pub cameras: BTreeMap<String, CameraCounters>,
     /// Errors of the arm by kind.
     pub arm_errors: BTreeMap<String, u64>,
+    /// Changes of encoders beyond those that the cameras list.
+    #[serde(default)]
+    pub more_encoder_switches: u64,
 }
 
 /// What was counted of one camera.
@@ -71,7 +74,15 @@ pub struct EpisodeSummary {
     pub tick_jitter_ns: Spread,
     /// By camera name.
     pub cameras: BTreeMap<String, CameraSummary>,
+    /// By kind, of which there are few.
     pub arm_errors: BTreeMap<String, u64>,
+    /// Changes of encoders beyond those that the cameras list.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_encoder_switches: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One camera in an [`EpisodeSummary`].
@@ -139,6 +150,7 @@ pub fn summarise(
         achieved_fps: if elapsed_s > 0.0 { (rows.len() - 1) as f64 / elapsed_s } else { 0.0 },
         tick_jitter_ns: Spread::of(rows.iter().map(|row| row.late_ns)),
         cameras: cameras.collect(),
+        more_encoder_switches: counters.more_encoder_switches,
         arm_errors: counters.arm_errors.clone(),
     }
 }

@@ -79,12 +79,13 @@ Keys while recording, as in LeRobot:
   Esc or q    end and save the episode, then stop; so does Ctrl-C
 
 Exit codes:
-  0    everything was recorded and saved
+  0    everything was recorded and saved, or the run's time was up
   1    the run ended early; what was saved before is complete
   2    the command line or the configuration is wrong, or metrics.listen is taken; nothing was touched
   3    a camera or an arm cannot be used; nothing was recorded
   4    the data set cannot be created or continued; nothing was changed
   130  stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP; every finished take is saved
+       (started again, the same command goes on with a run that was killed, or ended by SIGTERM or SIGHUP)
 
 RUST_LOG sets what is logged (recorder=debug shows more).";
 

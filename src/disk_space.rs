@@ -68,7 +68,8 @@ impl Rate {
     /// Seconds that so many bytes are good for; `None` before anything is known.
     pub fn seconds(&self, bytes: u64) -> Option<f64> {
         let a_second = self.bytes / self.rows * self.fps;
-        (self.rows > 0.0 && a_second > 0.0).then(|| bytes as f64 / a_second)
+        // Less than a second of rows says little.
+        (self.rows >= self.fps && a_second > 0.0).then(|| bytes as f64 / a_second)
     }
 }
 
@@ -142,6 +143,8 @@ mod tests {
         assert_eq!(rate.seconds(1000), None);
         rate.add(500, 0);
         assert_eq!(rate.seconds(1000), None, "bytes of no row");
+        rate.add(0, 30);
+        assert!((rate.seconds(1000).unwrap() - 2.0).abs() < 0.01, "{rate:?}");
         // Ten minutes at 3000 bytes a second, a tenth of them written at the end of each episode of a minute.
         let mut rate = Rate::new(30);
         for _ in 0..10 {

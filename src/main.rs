@@ -304,7 +304,7 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     let notifier = notifier.map(Arc::new);
     let supervisor = Supervisor::new(running.health(), notifier.clone(), supervision::PATIENCE, Instant::now());
     let supervised = tokio::spawn(supervision::supervise(supervisor, status.clone()));
-    let stopping = || notifier.iter().for_each(|notifier| notifier.say("STOPPING=1"));
+    let stopping = |well| notifier.iter().for_each(|notifier| notifier.stopping(well));
     let live = if screen::is_interactive() { Live::start() } else { None };
     let (press, mut pressed) = mpsc::unbounded_channel();
     if live.is_some() {
@@ -337,7 +337,7 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
             tracing::warn!("stopped at once: saved episodes are complete, what was being saved is kept aside{arm}");
             return Ok(interrupt.0);
         }
-        stopping();
+        stopping(true);
         let (key, fate) = match config.run.on_stop {
             OnStop::Keep => (Key::Stop, "ended and saved"),
             OnStop::Discard => (Key::StopDiscarding, "thrown away"),
@@ -348,7 +348,7 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     };
     supervised.abort();
     if interrupted.is_none() {
-        stopping();
+        stopping(outcome.is_ok());
     }
     drop(live);
     if !matches!(outcome, Err(RunError::Device(_))) {

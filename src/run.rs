@@ -212,6 +212,20 @@ pub fn open_dataset(config: &Config) -> Result<Dataset, DatasetError> {
     if config.dataset.resume { Dataset::resume(&root, spec) } else { Dataset::create(&root, spec) }
 }
 
+/// Opens the data set of a run that was interrupted, whether it has an episode already or none: what the run itself has
+/// recorded is nothing to refuse.
+pub fn reopen_dataset(config: &Config) -> Result<Dataset, DatasetError> {
+    let open = |resume| {
+        let mut config = config.clone();
+        config.dataset.resume = resume;
+        open_dataset(&config)
+    };
+    match open(true) {
+        Err(DatasetError::NotADataset { .. }) => open(false),
+        other => other,
+    }
+}
+
 /// Encoding threads.
 pub fn workers(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());

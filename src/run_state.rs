@@ -174,11 +174,7 @@ pub fn open(
 ) -> Result<Opened, DatasetError> {
     let mut dataset = match &begun {
         None => run::open_dataset(config)?,
-        // It is the same run: what it has recorded itself is nothing to refuse.
-        Some(_) => match Dataset::create(run::root(config).as_path(), run::dataset_spec(config)) {
-            Err(DatasetError::Exists { .. }) => Dataset::resume(&run::root(config), run::dataset_spec(config))?,
-            other => other?,
-        },
+        Some(_) => run::reopen_dataset(config)?,
     };
     let episodes = dataset.episodes() + dataset.waiting().len() as u64;
     let goes_on = begun.is_some();

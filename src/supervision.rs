@@ -14,7 +14,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A part that the run cannot do without.
@@ -74,14 +74,13 @@ pub struct Supervisor {
     /// Of each part: its beats as last seen, and when they last changed.
     seen: [(u64, Instant); Part::ALL.len()],
     stuck: Vec<&'static str>,
-    ready: bool,
     told: Option<(Instant, String)>,
 }
 
 impl Supervisor {
     pub fn new(health: Arc<Health>, notifier: Option<Arc<Notifier>>, patience: Duration, now: Instant) -> Supervisor {
         let seen = [(0, now); Part::ALL.len()];
-        Supervisor { health, notifier, patience, seen, stuck: Vec::new(), ready: false, told: None }
+        Supervisor { health, notifier, patience, seen, stuck: Vec::new(), told: None }
     }
 
     /// How often to [`Supervisor::step`].
@@ -112,10 +111,9 @@ impl Supervisor {
         self.say_changes(&stuck);
         self.stuck = stuck;
         let Some(notifier) = &self.notifier else { return };
-        if ready && !self.ready {
-            notifier.say("READY=1");
+        if ready {
+            notifier.ready();
         }
-        self.ready = ready;
         if ready && self.stuck.is_empty() && notifier.watchdog.is_some() {
             notifier.say("WATCHDOG=1");
         }
@@ -190,6 +188,7 @@ pub struct Notifier {
     address: SocketAddr,
     /// `WATCHDOG=1` must come at least this often.
     watchdog: Option<Duration>,
+    is_ready: AtomicBool,
 }
 
 impl Notifier {
@@ -207,7 +206,22 @@ impl Notifier {
         let number = |name: &str| env(name)?.to_str()?.parse::<u64>().ok();
         let ours = number("WATCHDOG_PID").is_none_or(|process| process == u64::from(std::process::id()));
         let watchdog = number("WATCHDOG_USEC").filter(|every| ours && *every > 0).map(Duration::from_micros);
-        Ok(Some(Notifier { socket, address, watchdog }))
+        Ok(Some(Notifier { socket, address, watchdog, is_ready: AtomicBool::new(false) }))
+    }
+
+    /// Says `READY=1`, once.
+    pub fn ready(&self) {
+        if !self.is_ready.swap(true, Ordering::Relaxed) {
+            self.say("READY=1");
+        }
+    }
+
+    /// Says that the program ends, as it should if it ends `well`; systemd takes one for failed that was never ready.
+    pub fn stopping(&self, well: bool) {
+        if well {
+            self.ready();
+        }
+        self.say("STOPPING=1");
     }
 
     /// Sends a state, such as `READY=1`. That nobody hears it is no error.

@@ -325,6 +325,23 @@ fn systemd_hears_when_it_runs_how_it_is_and_when_it_ends() {
     assert_eq!(running.wait().code, Some(143));
 }
 
+/// One that ends well without ever having been ready would count as failed, and be started again.
+#[test]
+fn systemd_takes_a_run_that_has_nothing_to_record_for_one_that_was_ready() {
+    let lab = Lab::new();
+    let socket = UnixDatagram::bind(lab.path("notify")).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut command = lab.command(env!("CARGO_BIN_EXE_recorder"));
+    command.args(["--config", "lab.toml", "--run.until=2026-01-01T00:00:00Z"]).env("NOTIFY_SOCKET", lab.path("notify"));
+    assert_eq!(program::Running::of(command).wait().code, Some(0));
+    let mut buffer = [0; 512];
+    let words: Vec<String> =
+        std::iter::from_fn(|| socket.recv(&mut buffer).ok().map(|n| String::from_utf8_lossy(&buffer[..n]).into()))
+            .collect();
+    let place = |word: &str| words.iter().position(|said| said == word);
+    assert!(place("READY=1").is_some() && place("READY=1") < place("STOPPING=1"), "{words:?}");
+}
+
 #[test]
 fn a_second_instance_is_refused_and_a_killed_one_leaves_no_lock() {
     let lab = Lab::new();

@@ -430,3 +430,17 @@ fn the_log_is_a_file_too_and_its_full_disk_is_no_failure() {
     let refused = lab.record(&[&more[..], &["--log.file=/proc/recorder.log"]].concat());
     assert!(refused.code == Some(2) && refused.text.contains("log.file: expected a file"), "{}", refused.text);
 }
+
+/// What the unit file says must fit what the program does.
+#[test]
+fn the_unit_fits_the_program() {
+    let unit = include_str!("../scripts/recorder@.service");
+    let value = |key: &str| {
+        let mut values = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        values.next().unwrap_or_else(|| panic!("no {key}"))
+    };
+    let watchdog = Duration::from_secs(value("WatchdogSec").parse().unwrap());
+    assert!(watchdog >= 2 * recorder::supervision::PATIENCE, "a part that is stuck must be said before the end");
+    assert_eq!((value("Type"), value("KillSignal"), value("Restart")), ("notify", "SIGTERM", "on-failure"));
+    assert_eq!((value("SuccessExitStatus"), value("RestartPreventExitStatus")), ("129 130 143", "2 4"));
+}

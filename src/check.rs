@@ -10,7 +10,7 @@ use crate::codec::gpu::{self, GpuReport};
 use crate::config::Config;
 use crate::console::http;
 use crate::dataset::Dataset;
-use crate::{disk_space, run};
+use crate::{disk_space, run, run_state};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,7 +97,17 @@ fn program(config: &Config, findings: &mut Findings) {
 
 fn dataset(config: &Config, findings: &mut Findings) {
     let root = run::root(config);
-    match Dataset::check_after(&root, &run::dataset_spec(config), config.dataset.resume, config.run.on_crash) {
+    let spec = run::dataset_spec(config);
+    let look = |resume| Dataset::check_after(&root, &spec, resume, config.run.on_crash);
+    let looked = match run_state::find(config) {
+        // As a start would: see `run_state::open`.
+        Ok((Some(state), _)) => {
+            findings.good(format!("goes on with the run of {} that was interrupted", state.began()));
+            look(true).or_else(|_| look(false))
+        }
+        _ => look(config.dataset.resume),
+    };
+    match looked {
         Ok(outlook) => {
             let waiting = match outlook.recovery.waiting.len() {
                 0 => String::new(),

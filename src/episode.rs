@@ -16,6 +16,8 @@ pub enum Key {
     Rerecord,
     /// Esc or q: end and keep the episode, then stop.
     Stop,
+    /// No key: a signal, where `run.on_stop = "discard"`: throw the take away, then stop.
+    StopDiscarding,
 }
 
 /// What a tick is for.
@@ -79,6 +81,15 @@ impl Run {
         Run { plan, phase, next_take: plan.first_take + 1, kept: 0, last_kept: None }
     }
 
+    /// The run as it goes on after `kept` episodes of it that an earlier process recorded.
+    pub fn after(mut self, kept: u64) -> Run {
+        self.kept = kept;
+        if kept >= self.plan.episodes {
+            self.phase = Phase::Done;
+        }
+        self
+    }
+
     pub fn phase(&self) -> Phase {
         self.phase
     }
@@ -136,7 +147,8 @@ impl Run {
                 self.phase = Phase::Done;
                 end
             }
-            (Key::Stop, Phase::Resetting { .. }) => {
+            (Key::StopDiscarding, Phase::Recording { .. }) => self.abort(),
+            (Key::Stop | Key::StopDiscarding, Phase::Resetting { .. }) => {
                 self.phase = Phase::Done;
                 None
             }
@@ -217,6 +229,7 @@ mod tests {
                     text.extend(run.take_back().map(|take| format!("<{take}")));
                     None
                 }
+                'd' => run.key(Key::StopDiscarding),
                 _ => run.abort(),
             };
             if let Some(end) = end {
@@ -249,6 +262,19 @@ mod tests {
         check((1, 2, 2), "..b.", "00+-");
         check((2, 2, 1), ".r.b...", "0!-11+-");
         check((2, 3, 1), "...._b.q", "000+--<01+");
+        check((5, 3, 2), "..d.n", "00!-");
+        check((5, 3, 2), "...d.n", "000+-");
+        check((5, 3, 2), "d.", "-");
+    }
+
+    #[test]
+    fn a_run_goes_on_with_what_it_still_wants() {
+        for (kept, rows) in [(0, 6), (1, 4), (2, 2), (3, 0), (4, 0)] {
+            let plan = Plan { episodes: 3, ticks_per_episode: 2, ticks_per_reset: 0, first_take: 7 };
+            let mut run = Run::new(plan).after(kept);
+            let recorded = (0..20).filter(|_| matches!(run.tick(true).0, Slot::Row { .. })).count();
+            assert_eq!((recorded, run.phase(), run.kept()), (rows, Phase::Done, kept.max(3)));
+        }
     }
 
     #[test]

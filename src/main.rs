@@ -11,9 +11,10 @@ use recorder::cli::{self, Cli, Command, Recover, split_overrides};
 use recorder::codec::backend::Device;
 use recorder::codec::choice;
 use recorder::codec::gpu::{self, GpuReport};
+use recorder::config::schema::{OnLowDisk, OnStop};
 use recorder::config::{self, Config, ConfigError, reference};
 use recorder::console::keys::{self, Press};
-use recorder::console::screen::{self, Live, LogWriter};
+use recorder::console::screen::{self, Live};
 use recorder::console::{http, view};
 use recorder::dataset::{Dataset, DatasetError};
 use recorder::disk_space::NoSpace;
@@ -23,15 +24,18 @@ use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
 use recorder::episodes::{self, EpisodesError};
 use recorder::regenerate::{self, RegenerateError};
+use recorder::run_state::{self, Ending};
+use recorder::schedule::{Schedule, Until};
 use recorder::status::{self, SharedStatus, Status};
-use recorder::{check, codec, metrics, run, verify};
+use recorder::supervision::{self, Notifier, Supervisor};
+use recorder::{check, codec, log_file, metrics, run, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -46,14 +50,8 @@ const RUNTIME_THREADS: usize = 2;
 fn main() -> ExitCode {
     let (arguments, overrides) = split_overrides(std::env::args_os());
     let cli = Cli::parse_from(arguments);
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("recorder=info,warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(screen::is_coloured())
-        .with_writer(LogWriter)
-        .init();
+    // Only a run has a log file, which its configuration names.
+    let _logging = cli.command.is_some().then(|| log_file::start(None));
     let result = match &cli.command {
         Some(Command::Schema { markdown: true }) => print(&reference::markdown()),
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
@@ -71,7 +69,10 @@ fn main() -> ExitCode {
             print(&findings.text)?;
             Ok(findings.faults.iter().min().map_or(0, |fault| *fault as u8))
         }),
-        None => configuration(&cli, &overrides).and_then(record),
+        None => configuration(&cli, &overrides).and_then(|config| {
+            let _logging = log_file::start(Some(&config.log))?;
+            record(config)
+        }),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -266,6 +267,29 @@ fn record(config: Config) -> anyhow::Result<u8> {
 #[derive(Clone, Copy)]
 struct Interrupt(u8);
 
+impl Interrupt {
+    const OPERATOR: Interrupt = Interrupt(130);
+
+    /// Tells whether the run is over with this process: Ctrl-C ends both, the system's signals only the process.
+    fn tell(self, ending: &Ending) {
+        if self.0 == Interrupt::OPERATOR.0 { ending.end() } else { ending.interrupt() }
+    }
+}
+
+/// What `run.until` means for a run that begins now.
+fn until_utc_ns(config: &Config, now_utc_ns: u64) -> anyhow::Result<Option<u64>> {
+    let Some(until) = &config.run.until else { return Ok(None) };
+    let instant = || -> Result<u64, jiff::Error> {
+        let began = jiff::Timestamp::from_nanosecond(now_utc_ns.into())?;
+        let instant = until.parse::<Until>()?.instant(began, &jiff::tz::TimeZone::try_system()?)?;
+        Ok(u64::try_from(instant.as_nanosecond()).unwrap_or_default())
+    };
+    let remedy = "set the time zone of this machine (/etc/localtime or TZ), or give a date and time with its offset";
+    instant()
+        .map(Some)
+        .map_err(|error| anyhow::anyhow!("run.until: \"{until}\" cannot be understood: {error}; {remedy}"))
+}
+
 async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     let status = status::shared();
     if let Some(handle) = metrics::install() {
@@ -278,8 +302,23 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     let gpu = choose_encoder(&mut config).await?;
     let config = Arc::new(config);
     let mut interrupts = interrupts()?;
-    run::require_disk(&config)?;
-    let dataset = run::open_dataset(&config)?;
+    if config.run.on_low_disk == OnLowDisk::Stop {
+        run::require_disk(&config)?;
+    }
+    let clock = run::clock(&config);
+    let now = clock.now();
+    let until_utc_ns = until_utc_ns(&config, now.utc_ns)?;
+    let (begun, said) = run_state::find(&config)?;
+    said.iter().for_each(|line| tracing::warn!("{line}"));
+    let opened = run_state::open(&config, begun, now.utc_ns, until_utc_ns)?;
+    opened.describe().iter().for_each(|line| tracing::info!("{line}"));
+    let run_state::Opened { dataset, state, recorded, goes_on } = opened;
+    let schedule = Schedule::new(now, state.began_utc_ns, state.until_utc_ns, config.run.max_hours);
+    if recorded >= u64::from(config.dataset.num_episodes) {
+        tracing::info!("the run is complete: what waits is saved, nothing is recorded; start again for a new run");
+    } else if let Some(key) = schedule.is_over(now) {
+        tracing::info!("{key} is reached: what waits is saved, nothing is recorded; start again for a new run");
+    }
     for line in dataset.recovery().describe() {
         tracing::warn!("{line}");
     }
@@ -287,13 +326,22 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
         tracing::warn!("{line}; `recorder regenerate` makes them alike");
     }
     let parts = run::Parts {
-        clock: run::clock(&config),
+        clock,
         open_encoder: codec::backend::standard(),
         gpu,
         status: status.clone(),
         on_saved: Box::new(|_, _| {}),
     };
-    let running = run::start(&config, dataset, parts).await?;
+    let stage = run::Stage { recorded, goes_on, schedule, ..run::Stage::default() };
+    let running = run::start_from(&config, dataset, parts, stage).await?;
+    let notifier = Notifier::from_env(&|name| std::env::var_os(name)).unwrap_or_else(|error| {
+        tracing::warn!("NOTIFY_SOCKET: {error}: whoever started the recorder is not told how it is");
+        None
+    });
+    let notifier = notifier.map(Arc::new);
+    let supervisor = Supervisor::new(running.health(), notifier.clone(), supervision::PATIENCE, Instant::now());
+    let supervised = tokio::spawn(supervision::supervise(supervisor, status.clone()));
+    let stopping = |well| notifier.iter().for_each(|notifier| notifier.stopping(well));
     let live = if screen::is_interactive() { Live::start() } else { None };
     let (press, mut pressed) = mpsc::unbounded_channel();
     if live.is_some() {
@@ -310,13 +358,14 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
             Some(interrupt) = interrupts.recv() => interrupt,
             Some(meant) = pressed.recv() => match meant {
                 Press::Key(meant) => { controls.key(meant); continue }
-                Press::Interrupt => Interrupt(130),
+                Press::Interrupt => Interrupt::OPERATOR,
             },
             _ = draw.tick() => {
                 show(live.as_ref(), &status);
                 continue
             }
         };
+        interrupt.tell(controls.ending());
         if interrupted.is_some() {
             controls.abort();
             let ended = tokio::time::timeout(FAREWELL, &mut ended).await;
@@ -327,10 +376,19 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
             );
             return Ok(interrupt.0);
         }
-        tracing::info!("stopping: the episode is ended and saved; once more to stop at once");
+        stopping(true);
+        let (key, fate) = match config.run.on_stop {
+            OnStop::Keep => (Key::Stop, "ended and saved"),
+            OnStop::Discard => (Key::StopDiscarding, "thrown away"),
+        };
+        tracing::info!("stopping: the episode is {fate}; once more to stop at once");
         interrupted = Some(interrupt);
-        controls.key(Key::Stop);
+        controls.key(key);
     };
+    supervised.abort();
+    if interrupted.is_none() {
+        stopping(outcome.is_ok());
+    }
     drop(live);
     if !matches!(outcome, Err(RunError::Device(_))) {
         // What was recorded is saved, whether or not somebody can still read so.

@@ -1,6 +1,6 @@
 //! Every metric's name, kind, unit, labels and help, once. Rendered by the recorder's own HTTP server.
 //!
-//! Labels come from bounded sets only (camera, reason, stage, kind, actor, backend, codec, outcome): never an episode,
+//! Labels come from bounded sets only (camera, reason, stage, kind, actor, part, backend, codec, outcome): never an episode,
 //! a path or an error's text. Every histogram has buckets, else it would be a summary, which does not aggregate.
 
 use crate::frame::DropReason;
@@ -75,6 +75,10 @@ metrics! {
     ACTOR_RESTARTS = "recorder_actor_restarts_total", Kind::Counter, ["actor", "reason"], "Parts that failed and were started again.";
     DISK_FREE = "recorder_disk_free_bytes", Kind::Gauge, [], "Free space where the data set is.";
     RECORDABLE = "recorder_recordable_seconds", Kind::Gauge, [], "Recording time that the free space is good for, at the rate so far.";
+    ROOM = "recorder_disk_room", Kind::Gauge, [], "Room to record on the disk: 2 enough, 1 little, 0 none.";
+    SCHEDULE_LEFT = "recorder_schedule_left_seconds", Kind::Gauge, [], "Time until no episode begins any more, by run.until and run.max_hours; infinite without them.";
+    STUCK = "recorder_stuck", Kind::Gauge, ["part"], "1 for a part that does nothing any more.";
+    LOG_LINES_LOST = "recorder_log_lines_lost_total", Kind::Counter, [], "Lines that are not in the log file: its disk is full, or too slow.";
     LAST_FRAME = "recorder_last_frame_timestamp_seconds", Kind::Gauge, ["camera"], "When the newest frame was captured, in Unix time.";
     BUILD_INFO = "recorder_build_info", Kind::Gauge, ["version", "revision"], "1, with the version that runs.";
 }
@@ -143,6 +147,12 @@ pub fn register_run() {
         metrics::counter!(EPISODES, "outcome" => outcome).increment(0);
     }
     metrics::gauge!(SPILL_BYTES).set(0.0);
+    metrics::gauge!(ROOM).set(2.0);
+    metrics::gauge!(SCHEDULE_LEFT).set(f64::INFINITY);
+    metrics::counter!(LOG_LINES_LOST).increment(0);
+    for part in crate::supervision::Part::ALL {
+        metrics::gauge!(STUCK, "part" => part.name()).set(0.0);
+    }
     metrics::gauge!(ENCODER_SESSIONS).set(0.0);
 }
 

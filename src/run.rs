@@ -16,14 +16,18 @@ use crate::codec::stream::StreamParams;
 use crate::config::schema::{Codec, Config, OnGpuFailure};
 use crate::config::validate::{is_simulated, ticks_per_episode};
 use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
-use crate::disk_space::{self, NoSpace};
+use crate::disk_space::{self, FreeSpace, NoSpace};
 use crate::episode::{Key, Plan};
 use crate::lerobot_home::lerobot_home;
 use crate::metrics;
+use crate::run_state::Ending;
+use crate::schedule::Schedule;
 use crate::status::SharedStatus;
+use crate::supervision::Health;
 use ractor::{Actor, ActorRef};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -46,9 +50,29 @@ pub struct Gpu {
     pub prober: Prober,
 }
 
+/// Where a run stands when it starts, and what ends it.
+#[derive(Clone)]
+pub struct Stage {
+    /// Episodes of it that an earlier process recorded.
+    pub recorded: u64,
+    /// An earlier process began the run.
+    pub goes_on: bool,
+    pub schedule: Schedule,
+    pub free_space: FreeSpace,
+}
+
+impl Default for Stage {
+    fn default() -> Stage {
+        let (recorded, goes_on, schedule) = Default::default();
+        Stage { recorded, goes_on, schedule, free_space: Arc::new(disk_space::free) }
+    }
+}
+
 /// A run that goes on.
 pub struct Running {
     recorder: ActorRef<RecorderMessage>,
+    ending: Arc<Ending>,
+    health: Arc<Health>,
     outcome: oneshot::Receiver<Result<(), RunError>>,
     stopped: ractor::concurrency::JoinHandle<()>,
 }
@@ -60,20 +84,31 @@ const FRAMES_IN_FLIGHT: usize = 24;
 /// Takes that may wait to be saved where videos are encoded while they are recorded: some, when the disk is slow. Their rows
 /// are in memory, 1 MB a minute; beyond this the next take is held until one is saved.
 const MOST_UNSAVED_TAKES: usize = 32;
+/// Room for less recording time than this is little: time enough to make some, and for two episodes at least.
+const LITTLE_ROOM_S: f64 = 1800.0;
+const LITTLE_ROOM_EPISODES: f64 = 2.0;
 
 /// How a run is told what the operator wants.
 #[derive(Clone)]
-pub struct Controls(ActorRef<RecorderMessage>);
+pub struct Controls {
+    recorder: ActorRef<RecorderMessage>,
+    ending: Arc<Ending>,
+}
 
 impl Controls {
     /// Hands on an operator's key.
     pub fn key(&self, key: Key) {
-        let _ = self.0.cast(RecorderMessage::Key(key));
+        let _ = self.recorder.cast(RecorderMessage::Key(key));
     }
 
     /// Stops now: the arm is let go of, what is not saved yet is kept aside.
     pub fn abort(&self) {
-        let _ = self.0.cast(RecorderMessage::Abort);
+        let _ = self.recorder.cast(RecorderMessage::Abort);
+    }
+
+    /// Says whether the run is over when it stops, or is to be continued by the next start.
+    pub fn ending(&self) -> &Ending {
+        &self.ending
     }
 }
 
@@ -85,7 +120,12 @@ impl Running {
 
     /// A handle for what the operator wants that outlives the wait for the end.
     pub fn controls(&self) -> Controls {
-        Controls(self.recorder.clone())
+        Controls { recorder: self.recorder.clone(), ending: self.ending.clone() }
+    }
+
+    /// What its parts have done so far.
+    pub fn health(&self) -> Arc<Health> {
+        self.health.clone()
     }
 
     /// Waits until everything is saved and every part has stopped.
@@ -176,6 +216,20 @@ pub fn open_dataset(config: &Config) -> Result<Dataset, DatasetError> {
     open(&root, spec, config.run.on_crash)
 }
 
+/// Opens the data set of a run that was interrupted, whether it has an episode already or none: what the run itself has
+/// recorded is nothing to refuse.
+pub fn reopen_dataset(config: &Config) -> Result<Dataset, DatasetError> {
+    let open = |resume| {
+        let mut config = config.clone();
+        config.dataset.resume = resume;
+        open_dataset(&config)
+    };
+    match open(true) {
+        Err(DatasetError::NotADataset { .. }) => open(false),
+        other => other,
+    }
+}
+
 /// Encoding threads.
 pub fn workers(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -215,6 +269,16 @@ fn keeping(config: &Config) -> Keeping {
 
 /// Starts recording into `dataset`.
 pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Result<Running, RunError> {
+    start_from(config, dataset, parts, Stage::default()).await
+}
+
+/// As [`start`], for a run that stands somewhere already.
+pub async fn start_from(
+    config: &Arc<Config>,
+    dataset: Dataset,
+    parts: Parts,
+    stage: Stage,
+) -> Result<Running, RunError> {
     let Parts { clock, open_encoder, gpu, status, on_saved } = parts;
     let d = &config.dataset;
     let queue_size = d.video_encoding_queue_size as usize;
@@ -224,8 +288,13 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
     let mut sources = Vec::new();
     let device = if gpu.as_ref().is_some_and(|gpu| gpu.works) { Device::Gpu } else { Device::Cpu };
     let backend = backend::name(d.encoder.codec, device);
-    // A run without episodes only finishes what waits: it opens no device.
-    let records = d.num_episodes > 0;
+    // A run without episodes only finishes what waits: it opens no device. So does one that has them, or whose time is up.
+    let is_over = stage.schedule.is_over(clock.now()).is_some();
+    let episodes = if is_over { 0 } else { u64::from(d.num_episodes) };
+    let records = stage.recorded < episodes;
+    let ending = Arc::new(Ending::default());
+    ending.goes_on.store(stage.goes_on, Ordering::SeqCst);
+    let health = Arc::new(Health::new(clock.is_simulated()));
     for (index, (name, camera)) in config.robot.cameras.iter().enumerate() {
         let params = stream_params(config, camera.width, camera.height);
         let fragment = longest_fragment(&params);
@@ -263,15 +332,19 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
         camera_names: config.robot.cameras.keys().cloned().collect(),
         task: d.single_task.clone(),
         min_free_bytes: min_free_bytes(config),
+        little_room_s: LITTLE_ROOM_S.max(LITTLE_ROOM_EPISODES * d.episode_time_s),
+        free_space: stage.free_space,
+        ending: ending.clone(),
+        health: health.clone(),
         clock: clock.clone(),
         status: status.clone(),
         coordinator,
         on_saved,
     };
     let (keeping, log_sessions) = (keeping(config), d.encoder.enable_logging);
-    let (pool_clock, pool_status) = (clock.clone(), status.clone());
+    let (pool_clock, pool_status, pool_health) = (clock.clone(), status.clone(), health.clone());
     let plan = Plan {
-        episodes: u64::from(d.num_episodes),
+        episodes,
         ticks_per_episode: ticks_per_episode(d),
         ticks_per_reset: (d.reset_time_s * f64::from(d.fps)).round() as u64,
         first_take,
@@ -288,11 +361,14 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
         metrics::register_arms();
     }
     let (fps, coordinator_clock) = (d.fps, clock.clone());
+    let (recorded, schedule, on_low_disk) = (stage.recorded, stage.schedule, config.run.on_low_disk);
+    let (coordinator_ending, coordinator_health) = (ending.clone(), health.clone());
     let (source_clock, arm_clock, arm_config) = (clock.clone(), clock.clone(), config.clone());
     let (outcome_sender, outcome) = oneshot::channel();
     let arguments = RecorderArguments {
         clock,
         fps,
+        ending: ending.clone(),
         writer,
         introduce_coordinator,
         pool: Box::new(move |writer| PoolArguments {
@@ -309,6 +385,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
             writer,
             clock: pool_clock,
             status: pool_status,
+            health: pool_health,
         }),
         coordinator: Box::new(move |upstream| CoordinatorArguments {
             cameras: coordinator_cameras,
@@ -316,6 +393,11 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
             fps,
             plan,
             pace,
+            recorded,
+            schedule,
+            on_low_disk,
+            ending: coordinator_ending,
+            health: coordinator_health,
             waiting,
             clock: coordinator_clock,
             pool: upstream.pool,
@@ -349,5 +431,5 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
     let (recorder, stopped) = Recorder::spawn(None, Recorder, arguments)
         .await
         .map_err(|error| RunError::Failed(format!("the actors cannot be started: {error}")))?;
-    Ok(Running { recorder, outcome, stopped })
+    Ok(Running { recorder, ending, health, outcome, stopped })
 }

@@ -1,5 +1,6 @@
 //! What the terminal and `/status` show: a snapshot that the actors keep up to date.
 
+use crate::disk_space::Room;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -47,11 +48,16 @@ pub struct Status {
     pub waiting: u64,
     /// Pictures on disk that wait for their episode to be saved.
     pub waiting_bytes: u64,
-    /// The next episode begins only when encoders have caught up.
+    /// The next episode begins only when encoders have caught up, or when there is room on the disk.
     pub held: bool,
     pub disk_free_bytes: u64,
+    pub room: Room,
     /// Recording time that the free space is good for; `None` before the rate is known.
     pub recordable_s: Option<f64>,
+    /// Seconds until no episode begins any more; `None` without an end.
+    pub schedule_left_s: Option<f64>,
+    /// Parts of the recorder that do nothing any more.
+    pub stuck: Vec<&'static str>,
     /// How long the last save took.
     pub last_save_s: Option<f64>,
     pub root: String,

@@ -65,7 +65,7 @@ fn a_real_camera_delivers_and_refuses() {
     let mut camera = open(&good).unwrap();
     assert_eq!((camera.mode().width, camera.mode().height), (width, height));
     let busy = refused(&good);
-    assert!(busy.contains("in use by another program"), "{busy}");
+    assert!(busy.contains("in use by this very program"), "{busy}");
     let mut last = None;
     for _ in 0..60 {
         let picture = loop {

@@ -201,7 +201,8 @@ fn ports_that_cannot_be_used() {
 
     let sim = bus();
     let held = serialport::new(sim.path(), 1_000_000).open_native().unwrap();
-    follower_refused(&lab, sim.path(), "f1", &golden, &[sim.path(), "is in use by another program", "fuser"]);
+    let holder = format!("(process {})", std::process::id());
+    follower_refused(&lab, sim.path(), "f1", &golden, &[sim.path(), "is in use by another program: ", &holder]);
     drop(held);
 
     sim.inject(Fault::ErrorBits(0x20), Some(5), usize::MAX);
@@ -390,7 +391,8 @@ const PROMISED: &str = "
     dataset.gpu_video_encoding dataset.async_video_encoding dataset.video_encoding_workers
     dataset.video_encoding_queue_size dataset.encoder.encoder_type dataset.encoder.codec dataset.encoder.preset
     dataset.encoder.quality dataset.encoder.gop dataset.encoder.bitrate dataset.encoder.gpu_id metrics.listen
-    limits.frame_memory_mib limits.spill_mib limits.min_free_gib";
+    limits.frame_memory_mib limits.spill_mib limits.min_free_gib
+    run.on_restart run.max_hours run.until run.on_low_disk run.on_stop log.file log.max_mib log.keep log.format";
 
 #[test]
 fn the_schema_is_json_and_knows_every_key() {

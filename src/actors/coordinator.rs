@@ -9,11 +9,15 @@ use super::writer::WriterMessage;
 use crate::account::{CameraAccount, Losses, TakeReport};
 use crate::align::{self, Aligner};
 use crate::clock::{Clock, Hold, Stamp, tick_ns};
+use crate::config::schema::OnLowDisk;
 use crate::dataset::{Row, RowArm, RowFrame};
 use crate::episode::{End, Key, Phase, Plan, Run, Slot, TakeId};
 use crate::frame::{CameraIndex, DropReason, Frame};
 use crate::metrics;
+use crate::run_state::Ending;
+use crate::schedule::Schedule;
 use crate::status::{self, SharedStatus};
+use crate::supervision::{Health, Part};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -41,6 +45,8 @@ pub enum CoordinatorMessage {
     TakeWaiting { take: TakeId },
     /// From the writer: whether there is room on disk for pictures that wait for their encoding.
     Backlog { full: bool },
+    /// From the writer: the disk has too little room to record, with the words for it; `None`: there is room again.
+    DiskFull { reason: Option<String> },
     /// From the writer: a take cannot be saved, and nothing after it.
     TakeFailed { take: TakeId, reason: String },
 }
@@ -60,6 +66,12 @@ pub struct CoordinatorArguments {
     pub fps: u32,
     pub plan: Plan,
     pub pace: Pace,
+    /// Episodes of the run that an earlier process recorded.
+    pub recorded: u64,
+    pub schedule: Schedule,
+    pub on_low_disk: OnLowDisk,
+    pub ending: Arc<Ending>,
+    pub health: Arc<Health>,
     /// Takes of an earlier run that are being encoded.
     pub waiting: Vec<TakeId>,
     pub clock: Arc<dyn Clock>,
@@ -102,7 +114,9 @@ pub struct CoordinatorState {
     taking_back: Option<TakeId>,
     /// No room for pictures that wait on disk.
     backlog_full: bool,
-    /// The next take waits for encoders.
+    /// No room on the disk.
+    disk_full: bool,
+    /// The next take waits for encoders, or for room.
     held: bool,
     rates: Vec<Rate>,
     tick: u64,
@@ -137,7 +151,7 @@ impl Actor for Coordinator {
             s.cameras = arguments.cameras.iter().map(named).collect();
         });
         Ok(CoordinatorState {
-            run: Run::new(arguments.plan),
+            run: Run::new(arguments.plan).after(arguments.recorded),
             aligner: Aligner::new(patience),
             slots: VecDeque::new(),
             ends: VecDeque::new(),
@@ -148,6 +162,7 @@ impl Actor for Coordinator {
             saving: arguments.waiting.iter().map(|take| (*take, false)).collect(),
             taking_back: None,
             backlog_full: false,
+            disk_full: false,
             held: false,
             rates: arguments.cameras.iter().map(|_| Rate::default()).collect(),
             tick: 0,
@@ -186,6 +201,7 @@ impl Actor for Coordinator {
             CoordinatorMessage::Tick { tick, hold } => {
                 state.tick(tick);
                 state.hand_on();
+                state.arguments.health.beat(Part::Ticks);
                 drop(hold);
             }
             CoordinatorMessage::Key(key) => {
@@ -214,6 +230,7 @@ impl Actor for Coordinator {
                 state.saving.entry(take).and_modify(|waits| *waits = true);
             }
             CoordinatorMessage::Backlog { full } => state.backlog_full = full,
+            CoordinatorMessage::DiskFull { reason } => state.disk_full(reason),
             CoordinatorMessage::TakeFailed { take, reason } => state.failed(take, reason),
         }
         state.hand_on();
@@ -235,6 +252,7 @@ impl CoordinatorState {
             return;
         }
         self.tick = tick.number;
+        self.keep_schedule(tick.due);
         let (slot, end) = self.run.tick(self.may_begin());
         self.slots.push_back((tick, slot));
         self.aligner.tick(tick.number, tick.due.mono_ns, tick.woke.mono_ns);
@@ -249,7 +267,7 @@ impl CoordinatorState {
             Pace::Saved => saving == 0,
             Pace::Waiting(most) => saving < most,
         };
-        room && !self.backlog_full && self.taking_back.is_none()
+        room && !self.backlog_full && !self.disk_full && self.taking_back.is_none()
     }
 
     /// ← between takes; false where there is nothing to take back.
@@ -283,6 +301,41 @@ impl CoordinatorState {
             s.saved -= u64::from(saved);
             s.dataset_episodes = episodes;
         });
+    }
+
+    /// Ends a run whose time is up; a take that is being recorded is finished first.
+    fn keep_schedule(&mut self, now: Stamp) {
+        let between = matches!(self.run.phase(), Phase::Resetting { .. } | Phase::Recording { rows: 0, .. });
+        if let Some(key) = self.arguments.schedule.is_over(now).filter(|_| between) {
+            let (kept, episodes) = (self.run.kept(), self.arguments.plan.episodes);
+            tracing::info!("the run ends here, with {kept} of {episodes} episodes: {key} is reached");
+            let _ = self.run.key(Key::Stop);
+        }
+    }
+
+    /// Ends and saves the take while there is still room for that; what comes then is the configuration's.
+    fn disk_full(&mut self, reason: Option<String>) {
+        self.disk_full = reason.is_some();
+        let Some(reason) = reason else { return };
+        if let Phase::Recording { rows, .. } = self.run.phase() {
+            // What has only just begun would be no episode to learn from.
+            let key = if rows <= u64::from(self.arguments.fps) { Key::Rerecord } else { Key::Next };
+            if let Some(end) = self.run.key(key) {
+                let fate = if end.keep { "ended and saved" } else { "discarded" };
+                tracing::warn!("the take is {fate} after {rows} rows: the disk is nearly full");
+                self.ends.push_back((self.tick, end));
+            }
+        }
+        if self.run.phase() == Phase::Done {
+            return;
+        }
+        match self.arguments.on_low_disk {
+            OnLowDisk::Pause => tracing::warn!("paused: the next episode begins when there is room on the disk"),
+            OnLowDisk::Stop => {
+                let _ = self.run.key(Key::Stop);
+                self.failure.get_or_insert(reason);
+            }
+        }
     }
 
     /// Ends a run that could only wait: the disk is full of takes that nobody can encode.
@@ -491,6 +544,10 @@ impl CoordinatorState {
         if self.is_done() && !encoding && self.taking_back.is_none() && !self.ended {
             self.ended = true;
             self.show(true);
+            if self.failure.is_none() && self.run.kept() >= self.arguments.plan.episodes {
+                // All is recorded, whatever else wanted the process to end.
+                self.arguments.ending.end();
+            }
             let _ = self.arguments.recorder.cast(RecorderMessage::RunEnded { failure: self.failure.take() });
         }
     }
@@ -511,6 +568,8 @@ impl CoordinatorState {
         }
         let fps = f64::from(self.arguments.fps);
         let plan = &self.arguments.plan;
+        let schedule_left_s = self.arguments.schedule.left_s(self.arguments.clock.now());
+        ::metrics::gauge!(metrics::SCHEDULE_LEFT).set(schedule_left_s.unwrap_or(f64::INFINITY));
         self.arguments.status.send_modify(|s| {
             let (phase, elapsed, left) = match self.run.phase() {
                 Phase::Recording { rows, .. } => (status::Phase::Recording, rows, plan.ticks_per_episode - rows),
@@ -522,6 +581,7 @@ impl CoordinatorState {
             };
             s.phase = phase;
             s.held = self.held;
+            s.schedule_left_s = schedule_left_s;
             s.episode = self.episode();
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
             for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {

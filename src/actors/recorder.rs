@@ -13,6 +13,7 @@ use crate::episode::Key;
 use crate::frame::CameraIndex;
 use crate::metrics;
 use crate::restart::{Decision, Policy, Restarts};
+use crate::run_state::Ending;
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::BTreeMap;
@@ -62,6 +63,8 @@ pub enum RunError {
 pub struct RecorderArguments {
     pub clock: Arc<dyn Clock>,
     pub fps: u32,
+    /// Whether the run is over when its parts have stopped.
+    pub ending: Arc<Ending>,
     pub writer: WriterArguments,
     pub introduce_coordinator: oneshot::Sender<ActorRef<CoordinatorMessage>>,
     pub pool: Box<dyn FnOnce(ActorRef<WriterMessage>) -> PoolArguments + Send>,
@@ -91,6 +94,7 @@ pub struct Recorder;
 pub struct RecorderState {
     clock: Arc<dyn Clock>,
     fps: u32,
+    ending: Arc<Ending>,
     writer: ActorRef<WriterMessage>,
     writer_thread: Option<ractor::concurrency::JoinHandle<()>>,
     pool: ActorRef<PoolMessage>,
@@ -121,8 +125,18 @@ impl Actor for Recorder {
         myself: ActorRef<RecorderMessage>,
         arguments: RecorderArguments,
     ) -> Result<RecorderState, ActorProcessingErr> {
-        let RecorderArguments { clock, fps, writer, introduce_coordinator, pool, coordinator, cameras, arm, outcome } =
-            arguments;
+        let RecorderArguments {
+            clock,
+            fps,
+            ending,
+            writer,
+            introduce_coordinator,
+            pool,
+            coordinator,
+            cameras,
+            arm,
+            outcome,
+        } = arguments;
         let hold = clock.hold();
         // Downstream first: whoever starts finds those it sends to.
         let me = myself.get_cell();
@@ -144,6 +158,7 @@ impl Actor for Recorder {
         let mut state = RecorderState {
             clock,
             fps,
+            ending,
             writer,
             writer_thread: Some(writer_thread),
             pool,
@@ -206,7 +221,7 @@ impl Actor for Recorder {
             RecorderMessage::Key(key) => {
                 if state.ticker.is_some() {
                     let _ = state.coordinator.cast(CoordinatorMessage::Key(key));
-                } else if key == Key::Stop {
+                } else if matches!(key, Key::Stop | Key::StopDiscarding) {
                     state.end(&myself, Ok(()));
                 }
             }
@@ -321,6 +336,12 @@ impl RecorderState {
     /// Says how the run ended, once, and stops.
     fn end(&mut self, myself: &ActorRef<RecorderMessage>, outcome: Result<(), RunError>) {
         if let Some(sender) = self.outcome.take() {
+            match &outcome {
+                Ok(()) => self.ending.end_unless_interrupted(),
+                Err(RunError::Device(_)) => self.ending.end_unless_begun(),
+                // The next start goes on with it.
+                Err(RunError::Failed(_)) => {}
+            }
             let _ = sender.send(outcome);
             myself.stop(None);
         }

@@ -11,12 +11,14 @@ use crate::codec::Fragment;
 use crate::dataset::{
     Dataset, DatasetError, EncoderSwitch, EpisodeCounters, EpisodeSummary, EpisodeWriter, Row, WaitingTake,
 };
-use crate::disk_space;
+use crate::disk_space::{self, FreeSpace, Rate, Room};
 use crate::episode::TakeId;
 use crate::frame::{DropReason, Frame};
 use crate::metrics;
+use crate::run_state::Ending;
 use crate::spill::{Spill, SpillError};
 use crate::status::SharedStatus;
+use crate::supervision::{Health, Part};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,8 +86,6 @@ impl WriterMessage {
 #[derive(Debug, thiserror::Error)]
 enum WriterError {
     #[error(transparent)]
-    NoSpace(#[from] disk_space::NoSpace),
-    #[error(transparent)]
     Dataset(#[from] DatasetError),
     #[error(transparent)]
     Frames(#[from] SpillError),
@@ -102,7 +102,14 @@ pub struct WriterArguments {
     pub keep_limit_bytes: u64,
     /// Takes of an earlier run that are to be encoded first.
     pub waiting: Vec<WaitingTake>,
+    /// Free bytes below which nothing is recorded.
     pub min_free_bytes: u64,
+    /// Recording time below which room is said to be little, in seconds.
+    pub little_room_s: f64,
+    pub free_space: FreeSpace,
+    /// Whether the run is over when this actor stops.
+    pub ending: Arc<Ending>,
+    pub health: Arc<Health>,
     pub clock: Arc<dyn Clock>,
     pub status: SharedStatus,
     /// Told once both know each other.
@@ -123,7 +130,10 @@ pub struct WriterState {
     coordinator: Option<ActorRef<CoordinatorMessage>>,
     pool: Option<ActorRef<PoolMessage>>,
     takes: BTreeMap<TakeId, Take>,
-    rate: DiskRate,
+    rate: Rate,
+    disk: disk_space::Watch,
+    /// The coordinator has not been told yet.
+    disk_news: Option<Option<String>>,
     backlog: Backlog,
     /// Frames dropped in the episode that was saved last.
     last_dropped: u64,
@@ -138,7 +148,11 @@ struct Take {
     kept: Kept,
     /// Rows of a camera whose frame could not be shown after all.
     substituted: Vec<(usize, u64, DropReason)>,
+    /// The first [`MOST_SWITCHES`], and how many more there were.
     switches: Vec<(usize, EncoderSwitch)>,
+    more_switches: u64,
+    /// Bytes of its videos so far.
+    video_bytes: u64,
 }
 
 /// The frames of a take that are kept as they were captured.
@@ -172,6 +186,10 @@ struct Backlog {
 /// What has come is made durable this often ([`EpisodeWriter::sync`]). With half a second for the longest fragment, an
 /// encoder's lag and the sync itself, a power loss costs less than a second.
 const SYNC_EVERY: Duration = Duration::from_millis(300);
+/// Changes of encoders that the summary of an episode lists; further ones are only counted.
+const MOST_SWITCHES: usize = 100;
+/// Characters that are kept of the reason of each.
+const LONGEST_REASON: usize = 500;
 
 impl ThreadLocalActor for Writer {
     type Msg = WriterMessage;
@@ -196,8 +214,10 @@ impl ThreadLocalActor for Writer {
         });
         let episodes = arguments.dataset.episodes();
         arguments.status.send_modify(|s| s.dataset_episodes = episodes);
-        let (coordinator, pool, takes, rate, backlog, last_dropped) = Default::default();
-        Ok(WriterState { arguments, coordinator, pool, takes, rate, backlog, last_dropped })
+        let (coordinator, pool, takes, disk_news, backlog, last_dropped) = Default::default();
+        let rate = Rate::new(arguments.dataset.fps());
+        let disk = disk_space::Watch::new(arguments.min_free_bytes, arguments.little_room_s);
+        Ok(WriterState { arguments, coordinator, pool, takes, rate, disk, disk_news, backlog, last_dropped })
     }
 
     async fn handle(
@@ -225,6 +245,10 @@ impl ThreadLocalActor for Writer {
         }
         state.save().await;
         state.weigh_backlog().await;
+        if let Some(reason) = state.disk_news.take() {
+            state.tell(CoordinatorMessage::DiskFull { reason }).await;
+        }
+        state.arguments.health.beat(Part::Writer);
         Ok(())
     }
 
@@ -245,6 +269,11 @@ impl ThreadLocalActor for Writer {
                 tracing::error!("{error}");
             }
         }
+        if state.arguments.ending.is_over()
+            && let Err(error) = state.arguments.dataset.remove_run_state()
+        {
+            tracing::warn!("{error}: the next start takes the run for one that was interrupted");
+        }
         // The state is dropped only some time after the actor counts as stopped.
         state.arguments.dataset.close();
         Ok(())
@@ -253,8 +282,8 @@ impl ThreadLocalActor for Writer {
 
 impl Take {
     fn new(writer: EpisodeWriter, task: String) -> Take {
-        let (encoded, kept, substituted, switches) = Default::default();
-        Take { writer, task, report: None, encoded, kept, substituted, switches }
+        let (encoded, kept, substituted, switches, more_switches, video_bytes) = Default::default();
+        Take { writer, task, report: None, encoded, kept, substituted, switches, more_switches, video_bytes }
     }
 }
 
@@ -263,7 +292,6 @@ impl WriterState {
         match message {
             WriterMessage::Begin { take } => {
                 self.look_at_disk();
-                disk_space::require(self.arguments.dataset.root(), self.arguments.min_free_bytes)?;
                 let writer = self.arguments.dataset.begin(take, &self.arguments.task)?;
                 self.takes.insert(take, Take::new(writer, self.arguments.task.clone()));
             }
@@ -304,11 +332,11 @@ impl WriterState {
                     let lag = self.arguments.clock.now().mono_ns.saturating_sub(newest.mono_ns);
                     ::metrics::histogram!(metrics::ENCODE_LAG, "camera" => camera).record(lag as f64 / 1e9);
                 }
-                let bytes: usize = fragment.samples.iter().map(|s| s.data.len()).sum();
-                self.rate.bytes += bytes as u64;
-                if stream.camera == 0 {
-                    self.rate.frames += fragment.samples.len() as u64;
-                }
+                let bytes = fragment.samples.iter().map(|s| s.data.len() as u64).sum();
+                open.video_bytes += bytes;
+                // Every camera has a frame in every row.
+                self.rate.add(bytes, if stream.camera == 0 { fragment.samples.len() as u64 } else { 0 });
+                self.look_at_disk();
             }
             WriterMessage::VideoEncoded { stream, encoder } => {
                 if let Some(open) = self.takes.get_mut(&stream.take) {
@@ -340,9 +368,14 @@ impl WriterState {
 
             WriterMessage::EncoderReplaced { stream, frame, from, to, reason } => {
                 if let Some(open) = self.takes.get_mut(&stream.take) {
-                    let switch = EncoderSwitch { frame, from: from.into(), to: to.into(), reason };
-                    open.writer.note_switch(stream.camera, &switch)?;
-                    open.switches.push((stream.camera, switch));
+                    if open.switches.len() < MOST_SWITCHES {
+                        let reason = reason.chars().take(LONGEST_REASON).collect();
+                        let switch = EncoderSwitch { frame, from: from.into(), to: to.into(), reason };
+                        open.writer.note_switch(stream.camera, &switch)?;
+                        open.switches.push((stream.camera, switch));
+                    } else {
+                        open.more_switches += 1;
+                    }
                 }
             }
             // Reported like a failure of the disk: the take is lost.
@@ -437,7 +470,8 @@ impl WriterState {
             let once = open.substituted.into_iter().filter(|(camera, row, _)| !open.writer.is_repeated(*camera, *row));
             let substituted: Vec<_> = once.map(|(camera, _, reason)| (camera, reason)).collect();
             let names = &self.arguments.camera_names;
-            let counters = EpisodeCounters::of(names, &report, &substituted, &open.encoded, &open.switches);
+            let mut counters = EpisodeCounters::of(names, &report, &substituted, &open.encoded, &open.switches);
+            counters.more_encoder_switches = open.more_switches;
             match self.arguments.dataset.commit(open.writer, &open.task, &counters) {
                 Ok(committed) => {
                     let ended = report.ended.mono_ns;
@@ -448,6 +482,8 @@ impl WriterState {
                     let dropped: u64 = counters.cameras.values().flat_map(|camera| camera.dropped.values()).sum();
                     self.arguments.status.send_modify(|s| s.dropped += dropped);
                     self.last_dropped = dropped;
+                    let rows_without_video = if self.arguments.camera_names.is_empty() { committed.frames } else { 0 };
+                    self.rate.add(committed.bytes.saturating_sub(open.video_bytes), rows_without_video);
                     self.look_at_disk();
                     let (episode_index, rows) = (committed.episode_index, committed.frames);
                     self.tell(CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds }).await;
@@ -508,30 +544,32 @@ impl WriterState {
     }
 
     fn look_at_disk(&mut self) {
-        let Ok(free) = disk_space::free(self.arguments.dataset.root()) else { return };
+        let root = self.arguments.dataset.root();
+        let Ok(free) = (self.arguments.free_space)(root) else { return };
+        let recordable = self.rate.seconds(self.disk.usable(free));
         ::metrics::gauge!(metrics::DISK_FREE).set(free as f64);
-        let fps = self.arguments.dataset.fps();
-        let recordable = self.rate.recordable(free.saturating_sub(self.arguments.min_free_bytes), fps);
         if let Some(seconds) = recordable {
             ::metrics::gauge!(metrics::RECORDABLE).set(seconds);
         }
+        let news = self.disk.look(free, recordable);
         self.arguments.status.send_modify(|s| {
             s.disk_free_bytes = free;
             s.recordable_s = recordable;
+            s.room = news.unwrap_or(s.room);
         });
-    }
-}
-
-/// Bytes for a second of recording, as measured in this run.
-#[derive(Default)]
-struct DiskRate {
-    bytes: u64,
-    frames: u64,
-}
-
-impl DiskRate {
-    fn recordable(&self, free: u64, fps: u32) -> Option<f64> {
-        let bytes_per_frame = self.bytes as f64 / self.frames as f64;
-        (self.frames > 0 && bytes_per_frame > 0.0).then(|| free as f64 / bytes_per_frame / f64::from(fps))
+        let Some(room) = news else { return };
+        ::metrics::gauge!(metrics::ROOM).set(f64::from(2 - room as u8));
+        let (place, minutes) = (root.display(), recordable.unwrap_or_default() / 60.0);
+        match room {
+            Room::Enough => tracing::info!("{place}: there is room on the disk again"),
+            Room::Little => {
+                tracing::warn!(
+                    "{place}: the disk has room for {minutes:.0} more minutes of recording: free some space"
+                );
+            }
+            Room::None => tracing::error!("{}", disk_space::no_space(root, self.arguments.min_free_bytes, free)),
+        }
+        let reason = || disk_space::no_space(root, self.arguments.min_free_bytes, free).to_string();
+        self.disk_news = Some((room == Room::None).then(reason));
     }
 }

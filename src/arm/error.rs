@@ -31,8 +31,8 @@ pub enum ArmError {
         ports => format!("found: {}", list(ports)),
     })]
     PortAbsent { port: String, found: Vec<String> },
-    #[error("the serial port {port} is in use by another program; end that program (`fuser {port}` names it)")]
-    PortBusy { port: String },
+    #[error("the serial port {port} is in use by {holder}")]
+    PortBusy { port: String, holder: String },
     #[error(
         "no permission to open the serial port {port}; add yourself to its group with `sudo usermod -aG dialout $USER` and log in again"
     )]

@@ -50,8 +50,8 @@ pub enum CameraError {
     #[error("camera {camera}: {path} does not exist. {present}: correct index_or_path, or plug the camera in")]
     Absent { camera: Box<str>, path: PathBuf, present: String },
     /// Another program streams from it.
-    #[error("camera {camera}: {path} is in use by another program: close it (`fuser {path}` names it)")]
-    Busy { camera: Box<str>, path: PathBuf },
+    #[error("camera {camera}: {path} is in use by {holder}")]
+    Busy { camera: Box<str>, path: PathBuf, holder: String },
     /// The user may not open it.
     #[error(
         "camera {camera}: no permission to open {path}: devices belong to the group video \

@@ -4,6 +4,7 @@ use super::{Camera, CameraError, Mode, Picture, configured_path};
 use crate::clock::{Clock, Stamp};
 use crate::config::schema;
 use crate::frame::PixelFormat;
+use crate::in_use::InUse;
 use rustix::event::PollFlags;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -205,7 +206,10 @@ impl Opening<'_> {
             Some(Errno::NOENT | Errno::NODEV | Errno::NXIO | Errno::NOTDIR) => {
                 return CameraError::Absent { camera, path, present: present() };
             }
-            Some(Errno::BUSY) => return CameraError::Busy { camera, path },
+            Some(Errno::BUSY) => {
+                let holder = InUse(&path).to_string();
+                return CameraError::Busy { camera, path, holder };
+            }
             Some(Errno::ACCESS | Errno::PERM) => return CameraError::Permission { camera, path },
             Some(Errno::NOSPC) => "the USB bus has no bandwidth left (use another port, or fewer pixels) for",
             _ => action,

@@ -26,9 +26,12 @@ pub struct Config {
     /// Bounds of the recorder itself.
     #[serde(default)]
     pub limits: Limits,
-    /// How a run goes on from what was before it.
+    /// How a run goes on and ends when nobody watches.
     #[serde(default)]
     pub run: Run,
+    /// The log as a file, beside the terminal's.
+    #[serde(default)]
+    pub log: Log,
 }
 
 /// The arm that is recorded, and the cameras around it.
@@ -310,7 +313,7 @@ pub struct Limits {
     pub spill_mib: u32,
     /// A GPU session that is busy with one picture for longer hangs, and is replaced, in milliseconds.
     pub gpu_watchdog_ms: u32,
-    /// Free disk space in GiB below which no recording is started.
+    /// Free disk space in GiB below which nothing is recorded: no run starts, and a take that is being recorded is ended and saved; then `run.on_low_disk`. 0: the disk is filled up.
     pub min_free_gib: f64,
 }
 
@@ -320,12 +323,22 @@ impl Default for Limits {
     }
 }
 
-/// How a run goes on from what was before it.
+/// How a run goes on and ends when nobody watches.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Run {
     /// What becomes of an episode that was being recorded when the last run was killed or the power failed: `keep` or `discard`.
     pub on_crash: OnCrash,
+    /// What starting the same command again does with a run that a crash, a failure, SIGTERM or SIGHUP interrupted: `continue` it where it stood, or begin a `new` one.
+    pub on_restart: OnRestart,
+    /// Hours after the run's first start after which no episode begins; one that is being recorded is finished.
+    pub max_hours: Option<f64>,
+    /// Time at which no episode begins any more; one that is being recorded is finished. Local time such as `"06:30"`: the next one after the run's first start; or a date and time such as `"2026-11-23T06:30:00+01:00"`.
+    pub until: Option<String>,
+    /// When free space falls below `limits.min_free_gib` the take is ended and saved; then `stop`: the run ends with an error; `pause`: the next one begins when there is room again.
+    pub on_low_disk: OnLowDisk,
+    /// What a signal or Ctrl-C does with the take that is being recorded: `keep` or `discard`.
+    pub on_stop: OnStop,
 }
 
 /// What becomes of an episode that a crash interrupted.
@@ -337,6 +350,70 @@ pub enum OnCrash {
     Keep,
     /// It is removed.
     Discard,
+}
+
+/// What becomes of an interrupted run.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRestart {
+    /// The same command goes on where it stood.
+    #[default]
+    Continue,
+    /// Every start is a run of its own.
+    New,
+}
+
+/// What a run does when the disk is nearly full.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLowDisk {
+    /// It ends with an error.
+    #[default]
+    Stop,
+    /// It waits for room.
+    Pause,
+}
+
+/// What becomes of the take when a signal ends the run.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStop {
+    /// It is ended and saved.
+    #[default]
+    Keep,
+    /// It is thrown away.
+    Discard,
+}
+
+/// The log as a file, beside the terminal's.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The file; left out: only the terminal. Older ones are beside it with `.1`, `.2` at the end of their names.
+    pub file: Option<PathBuf>,
+    /// Size at which a new file is begun, in MiB.
+    pub max_mib: u32,
+    /// Older files that are kept.
+    pub keep: u32,
+    /// `text`: lines as on the terminal; `json`: an object on every line.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { file: None, max_mib: 16, keep: 4, format: LogFormat::Text }
+    }
+}
+
+/// How lines of the log file look.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// As on the terminal.
+    #[default]
+    Text,
+    /// An object on every line.
+    Json,
 }
 
 /// The values of a table that is left out: those of its keys.

@@ -4,6 +4,7 @@ use super::Problem;
 use super::schema::*;
 use crate::codec::Preset;
 use crate::codec::backend::codec_name;
+use crate::schedule::Until;
 
 /// LeRobot stores time stamps as float32 seconds; beyond this its readers cannot tell neighbouring frames apart.
 pub const LONGEST_EPISODE_S: f64 = 1000.0;
@@ -24,6 +25,8 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     arms(config, &mut found);
     simulated_time(config, &mut found);
     limits(config, &mut found);
+    run(&config.run, &mut found);
+    log(&config.log, &mut found);
     found
 }
 
@@ -410,6 +413,28 @@ fn simulated_time(config: &Config, found: &mut Vec<Problem>) {
                 "a real arm cannot run in simulated time",
             ));
         }
+    }
+}
+
+fn run(run: &Run, found: &mut Vec<Problem>) {
+    if let Some(hours) = run.max_hours {
+        in_range(found, "run.max_hours", hours, 0.001, 8784.0, "give it in hours; leave it out for no end");
+    }
+    if let Some(words) = run.until.as_deref().filter(|until| until.parse::<Until>().is_err()) {
+        found.push(Problem::new(
+            "run.until",
+            "HH:MM in local time, or a date and time with its offset such as 2026-11-23T06:30:00+01:00",
+            format!("\"{words}\""),
+            "leave it out for no end",
+        ));
+    }
+}
+
+fn log(log: &Log, found: &mut Vec<Problem>) {
+    in_range(found, "log.max_mib", log.max_mib, 1, 10_240.0, "16 holds days of an ordinary run");
+    in_range(found, "log.keep", log.keep, 0, 1000.0, "4 is plenty");
+    if log.file.as_ref().is_some_and(|file| file.file_name().is_none()) {
+        found.push(Problem::new("log.file", "the path of a file", "a folder", "name the file, such as recorder.log"));
     }
 }
 

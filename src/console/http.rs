@@ -128,6 +128,7 @@ fn ailments(status: &Status) -> Vec<String> {
         .filter(|camera| running && !camera.alive)
         .map(|camera| format!("camera {} delivers no picture", camera.name))
         .collect();
+    list.extend(status.stuck.iter().map(|part| format!("{part}: stuck")));
     if status.failed > 0 {
         list.push(format!("{} takes could not be saved", status.failed));
     }

@@ -1,5 +1,6 @@
 //! The status in words. Pure: a status in, lines out.
 
+use crate::disk_space::Room;
 use crate::status::{Phase, Status};
 
 /// The live block of the terminal: at most `columns` characters a line, and one line less than `rows`. What stands
@@ -42,12 +43,16 @@ fn headline(status: &Status) -> String {
     let what = match status.phase {
         Phase::Starting => "opening cameras and arm".into(),
         Phase::Resetting => format!("episode {} of {episodes} is next", episode + 1),
+        Phase::Recording if status.held && status.room == Room::None => {
+            format!("episode {episode} of {episodes} begins when there is room on the disk")
+        }
         Phase::Recording if status.held => {
             format!("episode {episode} of {episodes} begins when encoders have caught up")
         }
         Phase::Recording | Phase::Finishing | Phase::Done => format!("episode {episode} of {episodes}"),
     };
     let (mark, phase) = match status.phase {
+        Phase::Recording if status.held && status.room == Room::None => (' ', "paused"),
         Phase::Recording if status.held => (' ', "encoding"),
         Phase::Recording => (RECORDING, phase(status.phase)),
         other => (' ', phase(other)),
@@ -126,7 +131,8 @@ fn footline(status: &Status) -> String {
 }
 
 fn disk(status: &Status) -> String {
-    let free = format!("{:.0} GiB free", status.disk_free_bytes as f64 / (1u64 << 30) as f64);
+    let mark = if status.room == Room::Enough { "" } else { "LOW " };
+    let free = format!("{mark}{:.0} GiB free", status.disk_free_bytes as f64 / (1u64 << 30) as f64);
     match status.recordable_s {
         Some(seconds) if seconds >= 36_000.0 => format!("{free} ({:.0} h)", seconds / 3600.0),
         Some(seconds) => format!("{free} ({:.1} h)", seconds / 3600.0),
@@ -195,6 +201,9 @@ mod tests {
         let held = also(|s| (s.held, s.waiting, s.encoder_switches) = (true, 2, 1));
         assert!(held.contains("  encoding   episode 3 of 20 begins when encoders have caught up"), "{held}");
         assert!(held.contains("to encode 2   encoder replaced 1×"), "{held}");
+        let full = also(|s| (s.held, s.room) = (true, Room::None));
+        assert!(full.contains("  paused     episode 3 of 20 begins when there is room on the disk"), "{full}");
+        assert!(full.contains("disk LOW 212 GiB free"), "{full}");
         let starting = also(|s| (s.phase, s.elapsed_s, s.left_s) = (Phase::Starting, 0.0, 0.0));
         assert!(
             starting.contains("  starting   opening cameras and arm") && !starting.contains(NO_PICTURE),

@@ -8,6 +8,7 @@
 //! recorder/rows/chunk-000/file-000.parquet   what LeRobot has no place for, by episode index
 //! recorder/episodes/chunk-000/file-000.json
 //! recorder/lock                              held by the process that writes
+//! recorder/run.json                          the run that is under way, or was interrupted
 //! .partial/episode_000003-take_000004/       a take that is being recorded, waits to be encoded, or is being saved
 //! .partial/orphan-…/                         a take that cannot be made an episode, kept aside
 //! .partial/removed-…/                        a take that is not needed any more, being removed
@@ -28,6 +29,9 @@ pub const RECORDER_ROWS: &str = "recorder/rows";
 pub const RECORDER_EPISODES: &str = "recorder/episodes";
 pub const LOCK: &str = "recorder/lock";
 pub const LABELS: &str = "recorder/labels.json";
+pub const RUN: &str = "recorder/run.json";
+/// What a crash may leave of it.
+pub const RUN_UNFINISHED: &str = "recorder/run.tmp";
 pub const PARTIAL: &str = ".partial";
 /// Takes that cannot be made episodes, in [`PARTIAL`].
 pub const ORPHAN_PREFIX: &str = "orphan-";

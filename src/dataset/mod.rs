@@ -28,6 +28,7 @@ pub(crate) mod reader;
 mod recover;
 mod recovery;
 mod rows;
+mod run_file;
 mod salvage;
 mod sample_entry;
 mod spec;
@@ -98,6 +99,8 @@ pub struct Committed {
     pub episode_index: u64,
     /// Rows, and frames of each camera.
     pub frames: u64,
+    /// Bytes of the files that it added, or replaced.
+    pub bytes: u64,
     pub summary: EpisodeSummary,
 }
 
@@ -199,6 +202,8 @@ impl Dataset {
             disk::write(&episode.dir.join(name), bytes)?;
         }
         commit::prepare(&episode.dir, &save.marker)?;
+        let sizes = save.marker.renames.iter().map(|(name, _)| std::fs::metadata(episode.dir.join(name)));
+        let bytes = sizes.flatten().map(|file| file.len()).sum();
         commit::seal(&episode.dir)
             .and_then(|()| commit::apply(&self.root, &episode.dir, &save.marker))
             .inspect_err(|_| self.interrupted = Some(save.marker.episode))?;
@@ -214,7 +219,7 @@ impl Dataset {
             next: std::mem::replace(&mut self.next, save.next),
             files: save.marker.renames.iter().map(|(_, to)| to).filter(own).cloned().collect(),
         });
-        Ok(Committed { episode_index: save.marker.episode, frames: episode.rows(), summary: save.summary })
+        Ok(Committed { episode_index: save.marker.episode, frames: episode.rows(), bytes, summary: save.summary })
     }
 
     /// Takes away what is of no use without an open take; without a saved episode all that opening made. For whoever

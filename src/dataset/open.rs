@@ -239,8 +239,9 @@ fn refuse_content(root: &Path) -> Result<()> {
     if let Some(found) = disk::names(root)?.into_iter().find(|name| !ours(name)) {
         return Err(DatasetError::ForeignFiles { root: root.to_owned(), found });
     }
-    let lock_only = |name: &String| root.join(layout::RECORDER).join(name) == root.join(layout::LOCK);
-    match disk::names(&root.join(layout::RECORDER))?.into_iter().find(|name| !lock_only(name)) {
+    let ours = [layout::LOCK, layout::RUN, layout::RUN_UNFINISHED].map(|path| root.join(path));
+    let is_ours = |name: &String| ours.contains(&root.join(layout::RECORDER).join(name));
+    match disk::names(&root.join(layout::RECORDER))?.into_iter().find(|name| !is_ours(name)) {
         Some(name) => {
             Err(DatasetError::ForeignFiles { root: root.to_owned(), found: format!("{}/{name}", layout::RECORDER) })
         }

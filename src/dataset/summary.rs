@@ -15,6 +15,9 @@ pub struct EpisodeCounters {
     pub cameras: BTreeMap<String, CameraCounters>,
     /// Errors of the arm by kind.
     pub arm_errors: BTreeMap<String, u64>,
+    /// Changes of encoders beyond those that the cameras list.
+    #[serde(default)]
+    pub more_encoder_switches: u64,
 }
 
 impl EpisodeCounters {
@@ -44,7 +47,7 @@ impl EpisodeCounters {
             (name.clone(), counters)
         };
         let cameras = names.iter().zip(accounts).enumerate().map(camera).collect();
-        EpisodeCounters { cameras, arm_errors: report.arm_errors.clone() }
+        EpisodeCounters { cameras, arm_errors: report.arm_errors.clone(), more_encoder_switches: 0 }
     }
 }
 
@@ -116,6 +119,7 @@ pub struct EpisodeSummary {
     pub tick_jitter_ns: Spread,
     /// By camera name.
     pub cameras: BTreeMap<String, CameraSummary>,
+    /// By kind, of which there are few.
     pub arm_errors: BTreeMap<String, u64>,
     /// The take was interrupted by a crash; absent for one that was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +127,13 @@ pub struct EpisodeSummary {
     /// The episode's files as they were written; none in summaries of older recorders.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileSum>,
+    /// Changes of encoders beyond those that the cameras list.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_encoder_switches: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One camera in an [`EpisodeSummary`].
@@ -190,6 +201,7 @@ pub fn summarise(
         achieved_fps: if elapsed_s > 0.0 { (rows.len() - 1) as f64 / elapsed_s } else { 0.0 },
         tick_jitter_ns: Spread::of(rows.iter().map(|row| row.late_ns)),
         cameras: cameras.collect(),
+        more_encoder_switches: counters.more_encoder_switches,
         arm_errors: counters.arm_errors.clone(),
         recovered: None,
         files: Vec::new(),

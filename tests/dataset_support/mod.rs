@@ -307,6 +307,7 @@ pub fn counters(spec: &DatasetSpec, frames: usize) -> EpisodeCounters {
     EpisodeCounters {
         cameras: spec.cameras.iter().map(|c| (c.name.clone(), camera.clone())).collect(),
         arm_errors: BTreeMap::from([("timeout".to_string(), 1)]),
+        ..Default::default()
     }
 }
 

@@ -31,6 +31,7 @@ use crate::gpu_health::GpuHealth;
 use crate::restart::{Policy, Restarts};
 use crate::spill::Spill;
 use crate::status::SharedStatus;
+use crate::supervision::{Health, Part};
 use crate::watchdog::Watched;
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -67,7 +68,7 @@ pub enum PoolMessage {
     Finished { stream: StreamId, generation: u32 },
     /// From the pool itself: what a dead encoder had said before is heard first.
     EncoderDied { encoder: ActorId, failure: Failure },
-    /// From its own timer: look whether a GPU session hangs.
+    /// From its own timer: look whether a GPU session hangs, and show that the pool does not.
     Watch,
     /// From a thread of its own: whether the GPU works again.
     GpuProbed { usable: bool },
@@ -127,6 +128,7 @@ pub struct PoolArguments {
     pub writer: ActorRef<WriterMessage>,
     pub clock: Arc<dyn Clock>,
     pub status: SharedStatus,
+    pub health: Arc<Health>,
 }
 
 /// Whether frames are kept on disk as they were captured, until their take is saved.
@@ -225,6 +227,8 @@ pub fn is_made_on_cpu(codec: Codec) -> bool {
 
 /// How often GPU sessions are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
+/// Without a GPU the pool only shows that it goes on.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// A session that hangs at the very end is left behind after this.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -254,19 +258,17 @@ impl ThreadLocalActor for EncoderPool {
             let restarts = Restarts::new(Policy::ENCODER);
             state.workers.push(Worker { actor, restarts, given_up: false });
         }
-        if state.arguments.gpu.is_some() {
-            let timer = myself.clone();
-            tokio::task::spawn_local(async move {
-                let mut interval = tokio::time::interval(WATCH_EVERY);
-                interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-                loop {
-                    interval.tick().await;
-                    if timer.cast(PoolMessage::Watch).is_err() {
-                        return;
-                    }
+        let (timer, every) = (myself.clone(), if state.arguments.gpu.is_some() { WATCH_EVERY } else { BEAT_EVERY });
+        tokio::task::spawn_local(async move {
+            let mut interval = tokio::time::interval(every);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                interval.tick().await;
+                if timer.cast(PoolMessage::Watch).is_err() {
+                    return;
                 }
-            });
-        }
+            }
+        });
         let _ = state.arguments.writer.cast(WriterMessage::PoolReady { pool: myself });
         Ok(state)
     }
@@ -328,6 +330,7 @@ impl ThreadLocalActor for EncoderPool {
                 state.start_kept(&myself).await?;
             }
         }
+        state.arguments.health.beat(Part::EncoderPool);
         Ok(())
     }
 

@@ -10,8 +10,10 @@
 use super::packet::{Decoder, ErrorBits, Packet};
 use super::registers::Register;
 use crate::arm::{ArmError, Motor};
+use crate::in_use::InUse;
 use serialport::{ClearBuffer, ErrorKind, SerialPort, TTYPort};
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The rate that the servos of an arm are set to.
@@ -294,7 +296,7 @@ fn open_error(path: &str, error: serialport::Error) -> ArmError {
     match error.kind() {
         ErrorKind::Io(io::ErrorKind::NotFound) => ArmError::PortAbsent { port, found: serial_ports() },
         ErrorKind::Io(io::ErrorKind::PermissionDenied) => ArmError::PortPermission { port },
-        ErrorKind::NoDevice => ArmError::PortBusy { port },
+        ErrorKind::NoDevice => ArmError::PortBusy { port, holder: InUse(Path::new(path)).to_string() },
         _ => ArmError::PortUnusable { port, reason: error.description },
     }
 }

@@ -40,6 +40,7 @@ fn episode(take: u64, start_mono_ns: u64, dropped: &[(DropReason, u64)]) -> (Epi
         arm_errors: BTreeMap::new(),
         recovered: None,
         files: Vec::new(),
+        more_encoder_switches: 0,
     };
     (summary, Duration::from_millis(40 + 20 * take))
 }

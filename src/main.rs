@@ -81,7 +81,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         error.exit_code()
     } else if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4
-    } else if matches!(error.downcast_ref(), Some(RunError::Device(_))) {
+    } else if matches!(error.downcast_ref(), Some(RunError::Device(_) | RunError::Lost(_))) {
         3
     } else if error.is::<RunError>() {
         1

@@ -16,6 +16,7 @@ use crate::codec::stream::StreamParams;
 use crate::config::schema::{Codec, Config, OnGpuFailure};
 use crate::config::validate::{is_simulated, ticks_per_episode};
 use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
+use crate::devices::Devices;
 use crate::disk_space::{self, NoSpace};
 use crate::episode::{Key, Plan};
 use crate::lerobot_home::lerobot_home;
@@ -210,6 +211,16 @@ fn keeping(config: &Config) -> Keeping {
 
 /// Starts recording into `dataset`.
 pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Result<Running, RunError> {
+    start_with(config, dataset, parts, Devices::default()).await
+}
+
+/// As [`start`], with devices of the caller's.
+pub async fn start_with(
+    config: &Arc<Config>,
+    dataset: Dataset,
+    parts: Parts,
+    devices: Devices,
+) -> Result<Running, RunError> {
     let Parts { clock, open_encoder, gpu, status, on_saved } = parts;
     let d = &config.dataset;
     let queue_size = d.video_encoding_queue_size as usize;
@@ -233,6 +244,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
         if !records {
             continue;
         }
+        metrics::register_device(&format!("camera {name}"));
         sources.push((index, name.clone(), camera.clone(), total.sibling(credits)));
     }
     metrics::register_run();
@@ -281,7 +293,9 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
     let has_arm = records && arm::robot_type(config.robot.kind).is_some();
     if has_arm {
         metrics::register_arms();
+        metrics::register_device("the arm");
     }
+    let open_camera = devices.camera.clone();
     let (fps, coordinator_clock) = (d.fps, clock.clone());
     let (source_clock, arm_clock, arm_config) = (clock.clone(), clock.clone(), config.clone());
     let (outcome_sender, outcome) = oneshot::channel();
@@ -323,6 +337,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
                 index,
                 name,
                 config,
+                open: open_camera.clone(),
                 clock: source_clock.clone(),
                 budget,
                 coordinator: downstream.coordinator.clone(),
@@ -333,6 +348,7 @@ pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Resu
         arm: Box::new(move |downstream, ticks| {
             has_arm.then(|| ArmArguments {
                 config: arm_config,
+                devices,
                 clock: arm_clock,
                 ticks,
                 coordinator: downstream.coordinator,

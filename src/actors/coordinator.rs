@@ -3,16 +3,19 @@
 
 use super::arm::Sample;
 use super::encoder_pool::{PoolMessage, StreamId};
-use super::recorder::RecorderMessage;
+use super::recorder::{RecorderMessage, RunError};
 use super::ticker::Tick;
 use super::writer::WriterMessage;
 use crate::account::{CameraAccount, TakeReport};
 use crate::align::{self, Aligner};
 use crate::clock::{Clock, Hold, Stamp, tick_ns};
+use crate::config::schema::OnLoss;
 use crate::dataset::{Row, RowArm, RowFrame};
 use crate::episode::{End, Key, Phase, Plan, Run, Slot, TakeId};
 use crate::frame::{CameraIndex, DropReason, Frame};
+use crate::losses::{Loss, Losses};
 use crate::metrics;
+use crate::restart::Device;
 use crate::status::{self, SharedStatus};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, VecDeque};
@@ -25,8 +28,10 @@ pub enum CoordinatorMessage {
     Frame(Arc<Frame>),
     /// From a camera's thread: a picture was captured that cannot be used.
     FrameDropped { camera: CameraIndex, sequence: u64, captured: Stamp, reason: DropReason },
-    /// From the recorder: a camera is away; rows need not wait for it.
-    CameraLost { camera: CameraIndex },
+    /// From the recorder: a device that worked is away; rows need not wait for it.
+    DeviceLost { loss: Loss, hold: Hold },
+    /// From the recorder: it is there again; a camera with its first picture, the arm when both of its threads answer.
+    DeviceBack { device: Device, hold: Hold },
     /// From the arm's thread: what was read and sent at a tick.
     Sample(Sample),
     /// From the ticker. Simulated time stands still until `hold` is dropped.
@@ -101,9 +106,12 @@ pub struct CoordinatorState {
     /// The next take waits for encoders.
     held: bool,
     rates: Vec<Rate>,
+    losses: Losses,
+    /// Ticks up to this one may have no sample, since the arm is or was away.
+    arm_lost_until: Option<u64>,
     tick: u64,
     ended: bool,
-    failure: Option<String>,
+    failure: Option<RunError>,
     /// Simulated time stands still: nothing may be recorded now.
     rest: Option<Hold>,
 }
@@ -144,6 +152,8 @@ impl Actor for Coordinator {
             backlog_full: false,
             held: false,
             rates: arguments.cameras.iter().map(|_| Rate::default()).collect(),
+            losses: Losses::default(),
+            arm_lost_until: None,
             tick: 0,
             ended: false,
             failure: None,
@@ -167,10 +177,17 @@ impl Actor for Coordinator {
                 state.seen(camera, sequence, captured);
                 state.aligner.dropped(camera, captured.mono_ns, reason);
             }
-            CoordinatorMessage::CameraLost { camera } => {
-                state.aligner.lost(camera);
-                state.rates[camera] = Rate::default();
+            CoordinatorMessage::DeviceLost { loss, hold } => {
+                state.lost(loss);
+                state.hand_on();
+                drop(hold);
             }
+            CoordinatorMessage::DeviceBack { device, hold } => {
+                state.back(device);
+                drop(hold);
+            }
+            // The half of a lost arm that still answers is about to end.
+            CoordinatorMessage::Sample(_) if state.arm_lost_until == Some(u64::MAX) => {}
             CoordinatorMessage::Sample(sample) => {
                 if state.samples.len() >= MOST_WAITING_SAMPLES {
                     state.samples.pop_front();
@@ -254,10 +271,38 @@ impl CoordinatorState {
         let between = matches!(self.run.phase(), Phase::Recording { rows: 0, .. });
         if between && self.backlog_full && !self.saving.is_empty() && self.saving.values().all(|waits| *waits) {
             let _ = self.run.key(Key::Stop);
-            self.failure.get_or_insert(
+            self.failure.get_or_insert(RunError::Failed(
                 "there is no encoder, and no room for more pictures that wait for one: they are safe on disk and are encoded by the next run or by `recorder regenerate`; raise limits.spill_mib to record more".into(),
-            );
+            ));
         }
+    }
+
+    fn lost(&mut self, loss: Loss) {
+        let Loss { device, on_loss, .. } = loss;
+        match device {
+            Device::Camera(camera) => {
+                self.aligner.lost(camera);
+                self.rates[camera] = Rate::default();
+            }
+            Device::Arm => self.arm_lost_until = Some(u64::MAX),
+        }
+        if on_loss == OnLoss::Stop && self.run.phase() != Phase::Done {
+            let words = format!("{}; its on_loss is \"stop\"", loss.words());
+            self.failure.get_or_insert(RunError::Lost(words));
+        }
+        let end = self.run.lost(device, on_loss);
+        self.ends.extend(end.map(|end| (self.tick, end)));
+        self.losses.lost(loss, self.arguments.clock.now().mono_ns);
+        self.show(true);
+    }
+
+    fn back(&mut self, device: Device) {
+        if device == Device::Arm {
+            self.arm_lost_until = Some(self.tick);
+        }
+        self.run.back(device);
+        self.losses.back(device);
+        self.show(true);
     }
 
     /// Holds simulated time while nothing may be recorded: cameras and ticks would run as fast as they can, and take the
@@ -315,6 +360,7 @@ impl CoordinatorState {
     fn sample_is_known(&self, tick: &Tick) -> bool {
         let patience = 2 * tick_ns(1, self.arguments.fps);
         !self.arguments.has_arm
+            || self.arm_lost_until.is_some_and(|until| tick.number <= until)
             || self.samples.back().is_some_and(|s| s.tick >= tick.number)
             || (!self.arguments.clock.is_simulated()
                 && self.slots.back().is_some_and(|(newest, _)| newest.woke.mono_ns > tick.due.mono_ns + patience))
@@ -343,6 +389,9 @@ impl CoordinatorState {
                 selection.repeated = false;
             }
             account.add(selection.repeated, &selection.dropped);
+            if selection.lost {
+                account.gaps.add(index, self.losses.reason(Device::Camera(camera)));
+            }
             let fresh = u64::from(!selection.repeated);
             ::metrics::counter!(metrics::FRAMES_CAPTURED, "camera" => name.clone())
                 .increment(fresh + selection.dropped.len() as u64);
@@ -359,6 +408,7 @@ impl CoordinatorState {
                 sequence: frame.sequence,
                 repeated: selection.repeated,
                 late: tick.due.mono_ns.saturating_sub(frame.captured.mono_ns) > 2 * tick_ns(1, *fps),
+                lost: selection.lost,
             });
             let _ = arguments.pool.cast(PoolMessage::Push { stream: StreamId { take, camera }, index, frame });
         }
@@ -369,7 +419,11 @@ impl CoordinatorState {
             // A sample of another tick: this one's never came.
             let missed = sample.tick != tick.number;
             let (state_reused, action_reused) = (missed || sample.state_reused, missed || sample.action_reused);
+            let lost = missed && self.arm_lost_until.is_some_and(|until| tick.number <= until);
             report.arm_misses += u64::from(state_reused || action_reused);
+            if lost {
+                report.arm_gaps.add(index, self.losses.reason(Device::Arm));
+            }
             if sample.tick == tick.number {
                 for kind in &sample.errors {
                     *report.arm_errors.entry((*kind).to_string()).or_default() += 1;
@@ -378,7 +432,7 @@ impl CoordinatorState {
             row.state.clone_from(&sample.state);
             row.action.clone_from(&sample.action);
             let goal_sent = if missed { Vec::new() } else { sample.goal_sent.clone() };
-            row.arm = Some(RowArm { sampled: sample.sampled, state_reused, action_reused, goal_sent });
+            row.arm = Some(RowArm { sampled: sample.sampled, state_reused, action_reused, goal_sent, lost });
         }
         report.rows = index + 1;
         report.ended = tick.woke;
@@ -440,7 +494,7 @@ impl CoordinatorState {
         if let Some(report) = self.open.take() {
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: report.take });
         }
-        self.failure.get_or_insert(reason);
+        self.failure.get_or_insert(RunError::Failed(reason));
     }
 
     fn end_run(&mut self) {
@@ -467,6 +521,7 @@ impl CoordinatorState {
         }
         let fps = f64::from(self.arguments.fps);
         let plan = &self.arguments.plan;
+        let now_ns = self.arguments.clock.now().mono_ns;
         self.arguments.status.send_modify(|s| {
             let (phase, elapsed, left) = match self.run.phase() {
                 Phase::Recording { rows, .. } => (status::Phase::Recording, rows, plan.ticks_per_episode - rows),
@@ -478,6 +533,9 @@ impl CoordinatorState {
             };
             s.phase = phase;
             s.held = self.held;
+            s.lost = self.losses.away().map(Loss::words).collect();
+            s.failing = self.losses.failing(now_ns).map(|loss| loss.name.clone()).collect();
+            s.missing = self.run.is_missing_devices();
             s.episode = self.episode();
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
             for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {

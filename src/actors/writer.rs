@@ -521,11 +521,12 @@ fn counters(
             dropped: account.dropped,
             encoder: encoders.get(&index).copied().unwrap_or_default().into(),
             encoder_switches: switches.iter().filter(|(c, _)| *c == index).map(|(_, s)| s.clone()).collect(),
+            gaps: account.gaps,
         };
         (name.clone(), counters)
     };
     let cameras = arguments.camera_names.iter().zip(accounts).enumerate().map(camera).collect();
-    EpisodeCounters { cameras, arm_errors: report.arm_errors.clone() }
+    EpisodeCounters { cameras, arm_errors: report.arm_errors.clone(), arm: report.arm_gaps.clone() }
 }
 
 /// Bytes for a second of recording, as measured in this run.

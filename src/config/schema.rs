@@ -47,6 +47,8 @@ pub struct Robot {
     pub max_relative_target: Option<MaxRelativeTarget>,
     /// Switch the motors' torque off when the recorder ends.
     pub disable_torque_on_disconnect: bool,
+    /// When the arm, or what it follows, is lost: `hold` goes on with its last values, marked; `pause` ends and keeps the episode, and begins the next one when it is back; `discard` throws the episode away and records it anew when it is back; `stop` ends and keeps the episode, and the run.
+    pub on_loss: OnLoss,
     /// The cameras by name: a camera `front` becomes the feature `observation.images.front`.
     pub cameras: BTreeMap<String, Camera>,
 }
@@ -94,9 +96,27 @@ pub struct Camera {
     /// Pixel format, exactly four characters: `MJPG` or `YUYV`.
     #[serde(default = "default_fourcc")]
     pub fourcc: String,
+    /// When the camera is lost: `hold` goes on with its last picture, marked; `pause`, `discard` and `stop` as in `robot.on_loss`.
+    #[serde(default)]
+    pub on_loss: OnLoss,
     /// Only for `file` and `synthetic`: false runs the whole recording as fast as the machine can, in simulated time.
     #[serde(default = "yes")]
     pub realtime: bool,
+}
+
+/// What becomes of the episode when a device is lost. It is opened again in any case.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLoss {
+    /// Rows go on with the last value, marked.
+    #[default]
+    Hold,
+    /// The episode is ended and kept; the next one begins when the device is back.
+    Pause,
+    /// The episode is thrown away, and recorded anew when the device is back.
+    Discard,
+    /// The episode is ended and kept, and the run ends.
+    Stop,
 }
 
 /// Where a camera's frames come from.
@@ -328,6 +348,7 @@ impl Default for Robot {
             use_degrees: true,
             max_relative_target: None,
             disable_torque_on_disconnect: true,
+            on_loss: OnLoss::Hold,
             cameras: BTreeMap::new(),
         }
     }

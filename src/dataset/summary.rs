@@ -2,6 +2,7 @@
 
 use super::rows::Row;
 use super::spec::DatasetSpec;
+use crate::account::Gaps;
 use crate::frame::DropReason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,6 +14,9 @@ pub struct EpisodeCounters {
     pub cameras: BTreeMap<String, CameraCounters>,
     /// Errors of the arm by kind.
     pub arm_errors: BTreeMap<String, u64>,
+    /// Rows without the arm.
+    #[serde(default)]
+    pub arm: Gaps,
 }
 
 /// What was counted of one camera.
@@ -32,6 +36,9 @@ pub struct CameraCounters {
     pub encoder: String,
     /// Changes of the encoder during the episode.
     pub encoder_switches: Vec<EncoderSwitch>,
+    /// Rows without the camera.
+    #[serde(flatten)]
+    pub gaps: Gaps,
 }
 
 impl CameraCounters {
@@ -72,6 +79,9 @@ pub struct EpisodeSummary {
     /// By camera name.
     pub cameras: BTreeMap<String, CameraSummary>,
     pub arm_errors: BTreeMap<String, u64>,
+    /// Rows without the arm.
+    #[serde(default)]
+    pub arm: Gaps,
 }
 
 /// One camera in an [`EpisodeSummary`].
@@ -140,6 +150,7 @@ pub fn summarise(
         tick_jitter_ns: Spread::of(rows.iter().map(|row| row.late_ns)),
         cameras: cameras.collect(),
         arm_errors: counters.arm_errors.clone(),
+        arm: counters.arm.clone(),
     }
 }
 

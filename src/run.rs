@@ -7,13 +7,14 @@ use crate::actors::encoder_pool::{GpuUse, Keeping, PoolArguments, PoolCamera, is
 use crate::actors::recorder::{Recorder, RecorderArguments, RecorderMessage, RunError};
 use crate::actors::writer::{OnSaved, WriterArguments};
 use crate::arm;
+use crate::arm::replay::Replay;
 use crate::budget::Budget;
 use crate::clock::{Clock, SimulatedClock, Stamp, SystemClock};
 use crate::codec::Preset;
 use crate::codec::backend::{self, Device, OpenEncoder};
 use crate::codec::gpu::Prober;
 use crate::codec::stream::StreamParams;
-use crate::config::schema::{Codec, Config, OnGpuFailure};
+use crate::config::schema::{Codec, Config, OnGpuFailure, TeleopKind};
 use crate::config::validate::{is_simulated, ticks_per_episode};
 use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
 use crate::devices::Devices;
@@ -295,7 +296,15 @@ pub async fn start_with(
         metrics::register_arms();
         metrics::register_device("the arm");
     }
-    let open_camera = devices.camera.clone();
+    let replay = if has_arm && config.teleop.kind == TeleopKind::Replay {
+        let replay = Replay::load(config).map_err(|error| RunError::Device(error.to_string()))?;
+        tracing::info!("{}", replay.describe());
+        replay.warnings(config).iter().for_each(|warning| tracing::warn!("{warning}"));
+        Some(replay)
+    } else {
+        None
+    };
+    let (open_camera, cues) = (devices.camera.clone(), replay.as_ref().map(|replay| replay.cues.clone()));
     let (fps, coordinator_clock) = (d.fps, clock.clone());
     let (source_clock, arm_clock, arm_config) = (clock.clone(), clock.clone(), config.clone());
     let (outcome_sender, outcome) = oneshot::channel();
@@ -322,6 +331,7 @@ pub async fn start_with(
         coordinator: Box::new(move |upstream| CoordinatorArguments {
             cameras: coordinator_cameras,
             has_arm,
+            cues,
             fps,
             plan,
             pace,
@@ -349,6 +359,7 @@ pub async fn start_with(
             has_arm.then(|| ArmArguments {
                 config: arm_config,
                 devices,
+                replay,
                 clock: arm_clock,
                 ticks,
                 coordinator: downstream.coordinator,

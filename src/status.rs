@@ -51,6 +51,8 @@ pub struct Status {
     pub held: bool,
     /// The next episode begins only when devices are back that are away.
     pub missing: bool,
+    /// The next episode begins only when the arm is where a replay begins.
+    pub approaching: bool,
     /// Devices that are away, with the reason.
     pub lost: Vec<String>,
     /// Devices that were lost again and again within the last minute.

@@ -7,6 +7,7 @@ use super::coordinator::CoordinatorMessage;
 use super::recorder::RecorderMessage;
 use super::ticker::Tick;
 use super::worker::{Lost, Worker, or_panic};
+use crate::arm::replay::Replay;
 use crate::arm::{ArmError, Robot, Teleop};
 use crate::clock::{Clock, Hold, Stamp, period};
 use crate::config::Config;
@@ -73,6 +74,8 @@ impl ArmTicks {
 pub struct ArmArguments {
     pub config: Arc<Config>,
     pub devices: Devices,
+    /// Moves the arm instead of a leader.
+    pub replay: Option<Replay>,
     pub clock: Arc<dyn Clock>,
     pub ticks: ArmTicks,
     pub coordinator: ActorRef<CoordinatorMessage>,
@@ -108,18 +111,20 @@ impl Actor for ArmActor {
         let (follower_ticks, follower_rx) = sync_channel(1);
         // One action for each tick; the follower passes over those it missed, so a few are enough.
         let (actions, actions_rx) = sync_channel(4);
+        // A replay starts from where the follower is.
+        let (present, present_rx) = sync_channel(1);
         arguments.ticks.replace(vec![leader_ticks, follower_ticks]);
         let (a, b) = (arguments.clone(), arguments);
         let (me, myself) = (myself.clone(), myself);
         let leader = Worker::spawn("leader", move |stop| {
             let panicked = |words| Lost::new(ArmError::Panicked { arm: "leader", words }, a.clock.as_ref());
-            if let Err(lost) = or_panic(|| lead(&a, stop, &leader_rx, &actions), panicked) {
+            if let Err(lost) = or_panic(|| lead(&a, stop, &leader_rx, &actions, &present_rx), panicked) {
                 let _ = me.cast(ArmMessage::Ended(lost));
             }
         })?;
         let follower = Worker::spawn("follower", move |stop| {
             let panicked = |words| Lost::new(ArmError::Panicked { arm: "follower", words }, b.clock.as_ref());
-            if let Err(lost) = or_panic(|| follow(&b, stop, &follower_rx, &actions_rx), panicked) {
+            if let Err(lost) = or_panic(|| follow(&b, stop, &follower_rx, &actions_rx, &present), panicked) {
                 let _ = myself.cast(ArmMessage::Ended(lost));
             }
         })?;
@@ -199,11 +204,11 @@ fn deadline(arguments: &ArmArguments) -> Instant {
     Instant::now() + time
 }
 
-/// The next tick; `None` when the thread should end.
-fn next_tick(ticks: &Receiver<ArmTick>, stop: &AtomicBool) -> Option<ArmTick> {
+/// The next tick, or whatever comes; `None` when the thread should end.
+fn next<T>(receiver: &Receiver<T>, stop: &AtomicBool) -> Option<T> {
     while !stop.load(Ordering::Relaxed) {
-        match ticks.recv_timeout(POLL) {
-            Ok(tick) => return Some(tick),
+        match receiver.recv_timeout(POLL) {
+            Ok(next) => return Some(next),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return None,
         }
@@ -216,9 +221,13 @@ fn lead(
     stop: &AtomicBool,
     ticks: &Receiver<ArmTick>,
     actions: &SyncSender<Action>,
+    present: &Receiver<Vec<f32>>,
 ) -> Result<(), Lost> {
     let lost = |error| Lost::new(error, arguments.clock.as_ref());
-    let opened = (arguments.devices.teleop)(&arguments.config.teleop, &arguments.clock).map_err(lost)?;
+    let opened = match &arguments.replay {
+        Some(replay) => next(present, stop).map(|present| Box::new(replay.start(&present)) as Box<dyn Teleop>),
+        None => (arguments.devices.teleop)(&arguments.config.teleop, &arguments.clock).map_err(lost)?,
+    };
     let Some(mut leader) = opened else { return Ok(()) };
     let result = lead_until_stopped(arguments, stop, ticks, actions, leader.as_mut());
     report(leader.shutdown());
@@ -237,9 +246,9 @@ fn lead_until_stopped(
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
     let mut latest = Latest { arm: "leader", values, answered: Instant::now() };
     let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "leader");
-    while let Some(ArmTick { tick, hold }) = next_tick(ticks, stop) {
+    while let Some(ArmTick { tick, hold }) = next(ticks, stop) {
         let start = Instant::now();
-        let failed = latest.update(leader.action(deadline(arguments))).map_err(lost)?;
+        let failed = latest.update(leader.action_at(tick.number, deadline(arguments))).map_err(lost)?;
         let read = failed.map_or_else(|| Ok(latest.values.clone()), Err);
         let _ = actions.try_send(Action { tick: tick.number, read });
         duration.record(start.elapsed().as_secs_f64());
@@ -256,11 +265,12 @@ fn follow(
     stop: &AtomicBool,
     ticks: &Receiver<ArmTick>,
     actions: &Receiver<Action>,
+    present: &SyncSender<Vec<f32>>,
 ) -> Result<(), Lost> {
     let lost = |error| Lost::new(error, arguments.clock.as_ref());
     let opened = (arguments.devices.robot)(&arguments.config.robot, &arguments.clock).map_err(lost)?;
     let Some(mut robot) = opened else { return Ok(()) };
-    let result = follow_until_stopped(arguments, stop, ticks, actions, robot.as_mut());
+    let result = follow_until_stopped(arguments, stop, ticks, (actions, present), robot.as_mut());
     report(robot.shutdown());
     result
 }
@@ -269,16 +279,17 @@ fn follow_until_stopped(
     arguments: &ArmArguments,
     stop: &AtomicBool,
     ticks: &Receiver<ArmTick>,
-    actions: &Receiver<Action>,
+    (actions, present): (&Receiver<Action>, &SyncSender<Vec<f32>>),
     robot: &mut dyn Robot,
 ) -> Result<(), Lost> {
     let lost = |error| Lost::new(error, arguments.clock.as_ref());
     let values = robot.observe(Instant::now() + FIRST_ANSWER).map_err(lost)?;
+    let _ = present.try_send(values.clone());
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
     let mut state = Latest { arm: "follower", values, answered: Instant::now() };
     let mut action: Option<Vec<f32>> = None;
     let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "follower");
-    while let Some(ArmTick { tick, hold }) = next_tick(ticks, stop) {
+    while let Some(ArmTick { tick, hold }) = next(ticks, stop) {
         let start = Instant::now();
         let deadline = deadline(arguments);
         let mut errors: Vec<&'static str> = state.update(robot.observe(deadline)).map_err(lost)?.into_iter().collect();

@@ -8,6 +8,8 @@ use super::ticker::Tick;
 use super::writer::WriterMessage;
 use crate::account::{CameraAccount, TakeReport};
 use crate::align::{self, Aligner};
+use crate::arm::cues::Cues;
+use crate::arm::trajectory::Cue;
 use crate::clock::{Clock, Hold, Stamp, tick_ns};
 use crate::config::schema::OnLoss;
 use crate::dataset::{Row, RowArm, RowFrame};
@@ -60,6 +62,8 @@ pub struct CoordinatorCamera {
 pub struct CoordinatorArguments {
     pub cameras: Vec<CoordinatorCamera>,
     pub has_arm: bool,
+    /// Where a replay moves the arm.
+    pub cues: Option<Arc<Cues>>,
     pub fps: u32,
     pub plan: Plan,
     pub pace: Pace,
@@ -245,17 +249,37 @@ impl CoordinatorState {
     fn tick(&mut self, tick: Tick) {
         // Ticks before every camera and the arm have answered have no row.
         if !self.aligner.is_ready() || !self.has_sample() {
-            return;
+            return self.cue(tick.number, Slot::Idle);
         }
         self.tick = tick.number;
-        let (slot, end) = self.run.tick(self.may_begin());
+        let (slot, end) = self.run.tick(self.has_room() && self.is_in_place());
+        self.cue(tick.number, slot);
         self.slots.push_back((tick, slot));
         self.aligner.tick(tick.number, tick.due.mono_ns, tick.woke.mono_ns);
         self.ends.extend(end.map(|end| (tick.number, end)));
         self.show(end.is_some());
     }
 
-    fn may_begin(&self) -> bool {
+    /// Tells a replay what the tick is for.
+    fn cue(&self, tick: u64, slot: Slot) {
+        let Some(cues) = &self.arguments.cues else { return };
+        cues.tell(
+            tick,
+            match slot {
+                Slot::Row { index, .. } => Cue::Play(index),
+                Slot::Idle if self.run.phase() == Phase::Done => Cue::Hold,
+                Slot::Idle => Cue::Approach,
+            },
+        );
+    }
+
+    /// A take that is replayed begins only where its motion begins.
+    fn is_in_place(&self) -> bool {
+        self.arguments.cues.as_ref().is_none_or(|cues| cues.is_in_place())
+    }
+
+    /// What was recorded leaves room for another take: nothing that time alone would change.
+    fn has_room(&self) -> bool {
         // Those that nobody can encode are not waited for.
         let saving = self.saving.values().filter(|waits| !**waits).count();
         let room = match self.arguments.pace {
@@ -313,8 +337,8 @@ impl CoordinatorState {
         let between = self.open.is_none()
             && self.ends.is_empty()
             && (next || matches!(self.run.phase(), Phase::Resetting { .. }));
-        let idle = between && !self.may_begin() && self.arguments.clock.is_simulated();
-        let held = idle || (next && !self.may_begin());
+        let idle = between && !self.has_room() && self.arguments.clock.is_simulated();
+        let held = idle || (next && !self.has_room());
         if held != self.held {
             self.held = held;
             self.show(true);
@@ -536,6 +560,7 @@ impl CoordinatorState {
             s.lost = self.losses.away().map(Loss::words).collect();
             s.failing = self.losses.failing(now_ns).map(|loss| loss.name.clone()).collect();
             s.missing = self.run.is_missing_devices();
+            s.approaching = !self.is_in_place();
             s.episode = self.episode();
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
             for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {

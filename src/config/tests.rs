@@ -177,7 +177,7 @@ fn docs_config_md_is_the_schema() {
 fn the_examples_and_the_readme_are_valid() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
-    for name in ["examples/lab.toml", "examples/demo.toml"] {
+    for name in ["examples/lab.toml", "examples/demo.toml", "examples/replay.toml"] {
         with(&read(name), &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     let readme = read("README.md");

@@ -48,6 +48,9 @@ fn headline(status: &Status) -> String {
         Phase::Recording if status.missing => {
             format!("episode {episode} of {episodes} begins when all devices are back")
         }
+        Phase::Recording if status.approaching && status.elapsed_s == 0.0 => {
+            format!("episode {episode} of {episodes} begins when the arm is in its first pose")
+        }
         Phase::Recording if status.held => {
             format!("episode {episode} of {episodes} begins when encoders have caught up")
         }
@@ -55,6 +58,7 @@ fn headline(status: &Status) -> String {
     };
     let (mark, phase) = match status.phase {
         Phase::Recording if status.missing => (' ', "waiting"),
+        Phase::Recording if status.approaching && status.elapsed_s == 0.0 => (' ', "moving"),
         Phase::Recording if status.held => (' ', "encoding"),
         Phase::Recording => (RECORDING, phase(status.phase)),
         other => (' ', phase(other)),

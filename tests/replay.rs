@@ -284,6 +284,7 @@ fn motions_that_cannot_be_replayed() {
     file("empty.csv", &[&header]);
     file("range.csv", &[&header, good, "1,-20,15,5,0,150"]);
     file("back.csv", &[&format!("timestamp,{header}"), &format!("1,{good}"), &format!("0.5,{good}")]);
+    file("long.csv", &[&format!("timestamp,{header}"), &format!("0,{good}"), &format!("1e6,{good}")]);
     std::fs::write(lab.path("bytes.csv"), [0xff, 0xfe, 0x00]).unwrap();
     let copy = |name: &str, change: fn(&mut serde_json::Value)| {
         std::process::Command::new("cp").arg("-r").arg(lab.path("recorded")).arg(lab.path(name)).status().unwrap();
@@ -332,6 +333,7 @@ fn motions_that_cannot_be_replayed() {
         (3, vec![path("empty.csv")], &["empty.csv:2: expected a row of numbers for each pose, found none"]),
         (3, vec![path("bytes.csv")], &["bytes.csv: expected a CSV file in UTF-8"]),
         (3, vec![path("back.csv")], &["back.csv:3: expected a timestamp after 1, found 0.5"]),
+        (3, vec![path("long.csv")], &["long.csv: expected at most 3600 s, found 1000000 s"]),
         (
             3,
             vec![path("range.csv")],
@@ -352,7 +354,7 @@ fn motions_that_cannot_be_replayed() {
         ),
     ];
     for (name, words) in [
-        ("rate", "info.json: expected a rate above 0 in `fps`, found 0"),
+        ("rate", "info.json: expected 1 to 1000 rows a second in `fps`, found 0"),
         ("names", "missing: gripper.pos; foreign: jaw.pos"),
         ("old", "info.json: expected codebase_version \"v3.0\", found \"v2.1\""),
         ("outside", "which leads out of the data set"),

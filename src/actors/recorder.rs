@@ -197,9 +197,18 @@ impl Actor for Recorder {
             }
             RecorderMessage::ChildDied { child, reason, hold } => state.died(&myself, child, reason, hold),
             RecorderMessage::Restart { device, hold } => {
-                if state.outcome.is_some() {
-                    state.start(&myself, device).await?;
-                    state.away.entry(device).and_modify(|(_, opening)| *opening = Some(hold));
+                if state.outcome.is_none() {
+                    return Ok(());
+                }
+                match state.start(&myself, device).await {
+                    Ok(()) => {
+                        state.away.entry(device).and_modify(|(_, opening)| *opening = Some(hold));
+                    }
+                    // Its thread cannot be started, for want of memory perhaps: no reason to end the others.
+                    Err(error) => {
+                        tracing::warn!("{} cannot be opened again: {error}", state.describe(device).0);
+                        restart_after(&myself, &state.clock, device, Policy::DEVICE.longest_delay);
+                    }
                 }
             }
             RecorderMessage::RunEnded { failure } => state.end(&myself, failure.map_or(Ok(()), Err)),

@@ -9,7 +9,7 @@
 //! follower's ([`OVERSHOOT`]): that is cut off, as the follower's motors would do.
 
 use super::cues::Cues;
-use super::trajectory::{Motion, Pace, Recorded, Trajectory, parse_csv, places};
+use super::trajectory::{MOST_SECONDS, Motion, Pace, Recorded, Trajectory, parse_csv, places};
 use super::{ArmError, Teleop, features, per_motor, so101};
 use crate::config::schema::{Config, RobotKind};
 use crate::config::validate::ticks_per_episode;
@@ -58,17 +58,21 @@ impl Replay {
         let features = features(config.robot.kind);
         let path = teleop.path.clone().unwrap_or_default();
         let (recorded, source) = read(&path, teleop.episode, &features, f64::from(teleop.fps.unwrap_or(fps)))?;
+        let unusable = |expected: String, found: String| ReplayError::Unusable {
+            place: source.clone(),
+            expected,
+            found,
+            remedy: "choose another motion".into(),
+        };
+        if recorded.seconds() > MOST_SECONDS {
+            return Err(unusable(format!("at most {MOST_SECONDS} s"), format!("{} s", recorded.seconds())).into());
+        }
         let ranges = match config.robot.kind {
             RobotKind::None => Vec::new(),
             RobotKind::So101Follower => so101::follower_ranges(&config.robot)?,
         };
         let (recorded, cut_off) = within(recorded, &ranges, &features, &source)?;
-        let trajectory = recorded.on_grid(fps).ok_or_else(|| ReplayError::Unusable {
-            place: source.clone(),
-            expected: "at least one pose".into(),
-            found: "none".into(),
-            remedy: "choose another motion".into(),
-        })?;
+        let trajectory = recorded.on_grid(fps).ok_or_else(|| unusable("at least one pose".into(), "none".into()))?;
         let motors: Vec<&str> = features.iter().map(|name| name.trim_end_matches(".pos")).collect();
         let speeds = per_motor(&teleop.max_speed, &motors).map_err(ArmError::MaxSpeed)?;
         let ticks = |seconds: f64| (seconds * f64::from(fps)).ceil() as u64;

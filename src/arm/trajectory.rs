@@ -14,8 +14,10 @@ pub struct Recorded {
     pub poses: Vec<Vec<f32>>,
 }
 
-/// Longer files are something else than a motion: an hour at the highest rate there is.
-pub const MOST_POSES: usize = 3600 * 1000;
+/// Longer motions are something else. No episode lasts as long, and the grid of one must fit into memory.
+pub const MOST_SECONDS: f64 = 3600.0;
+/// As long, at the highest rate there is.
+const MOST_POSES: usize = 3600 * 1000;
 /// Two times are the same when they differ by less, in seconds.
 const SAME_TIME_S: f64 = 1e-6;
 
@@ -23,6 +25,11 @@ impl Recorded {
     /// At a constant rate.
     pub fn at_rate(fps: f64, poses: Vec<Vec<f32>>) -> Recorded {
         Recorded { times_s: (0..poses.len()).map(|k| k as f64 / fps).collect(), poses }
+    }
+
+    /// From the first pose to the last one, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.times_s.last().copied().unwrap_or_default()
     }
 
     /// The poses at the ticks of a grid, linear in between; `None` without a pose. Recorded on that very grid they stay as
@@ -125,16 +132,8 @@ pub fn parse_csv(text: &str, features: &[String], fps: f64) -> Result<Recorded, 
         return wrong(2, "a row of numbers for each pose".into(), "none".into());
     };
     recorded.times_s.iter_mut().for_each(|time| *time -= first);
-    // A grid is made of it: one pose in a year would fill the memory.
-    if recorded.times_s.last().is_some_and(|last| *last > MOST_SECONDS) {
-        let found = format!("{} s", recorded.times_s.last().unwrap_or(&0.0));
-        return wrong(1 + recorded.poses.len(), format!("at most {MOST_SECONDS} s from first to last"), found);
-    }
     Ok(recorded)
 }
-
-/// No episode is longer.
-const MOST_SECONDS: f64 = 3600.0;
 
 /// What is wrong in which line, from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]

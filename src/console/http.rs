@@ -128,6 +128,10 @@ fn ailments(status: &Status) -> Vec<String> {
         .filter(|camera| running && !camera.alive)
         .map(|camera| format!("camera {} delivers no picture", camera.name))
         .collect();
+    if running {
+        list.extend(status.lost.iter().map(|lost| format!("lost: {lost}")));
+        list.extend(status.failing.iter().map(|name| format!("{name} keeps being lost")));
+    }
     if status.failed > 0 {
         list.push(format!("{} takes could not be saved", status.failed));
     }
@@ -169,5 +173,10 @@ mod tests {
         });
         let (code, body) = get("GET", "/healthz", &status).await;
         assert!(code == 503 && body.contains("front"), "{body}");
+        status.send_modify(|s| {
+            s.cameras.clear();
+            s.lost = vec!["the arm: unplugged".into()];
+        });
+        assert_eq!(get("GET", "/healthz", &status).await, (503, "lost: the arm: unplugged\n".into()));
     }
 }

@@ -38,8 +38,8 @@ impl Poses {
             let expected = format!("codebase_version \"{VERSION}\"");
             return Err(invalid(&path, &expected, info["codebase_version"].to_string()));
         }
-        let fps = info["fps"].as_f64().filter(|fps| *fps > 0.0 && fps.is_finite());
-        let fps = fps.ok_or_else(|| invalid(&path, "a rate above 0 in `fps`", info["fps"].to_string()))?;
+        let fps = info["fps"].as_f64().filter(|fps| (1.0..=1000.0).contains(fps));
+        let fps = fps.ok_or_else(|| invalid(&path, "1 to 1000 rows a second in `fps`", info["fps"].to_string()))?;
         let features = &info["features"];
         let column = [ACTION, STATE].into_iter().find(|column| features[*column].is_object());
         let column =

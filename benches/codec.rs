@@ -171,6 +171,7 @@ fn clip() -> Vec<Arc<Frame>> {
         height: H as u32,
         fps: FPS,
         fourcc: "MJPG".into(),
+        on_loss: Default::default(),
         realtime: false,
     };
     let mut camera = camera::open("front", &config, &clock, Rank(0)).unwrap();

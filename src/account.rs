@@ -6,6 +6,53 @@ use crate::frame::{CameraIndex, DropReason};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Rows recorded while a device was away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    pub first_row: u64,
+    pub rows: u64,
+    /// Why the device was lost, in words.
+    pub reason: String,
+}
+
+/// The gaps of one device in one take. Only the first [`MOST_GAPS`] are told; all are counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Gaps {
+    pub gaps: Vec<Gap>,
+    /// How many there are.
+    pub gaps_total: u64,
+    /// Rows in all of them.
+    pub rows_lost: u64,
+    #[serde(skip)]
+    last_row: Option<u64>,
+}
+
+/// A device that is lost more often in a take is told of by numbers only.
+pub const MOST_GAPS: usize = 100;
+/// Of a reason so many characters are kept: some errors list all that a device offers.
+const LONGEST_REASON: usize = 200;
+
+impl Gaps {
+    /// A row that was recorded while the device was away. Rows come in order.
+    pub fn add(&mut self, row: u64, reason: &str) {
+        self.rows_lost += 1;
+        let goes_on = row > 0 && self.last_row == Some(row - 1);
+        self.last_row = Some(row);
+        if !goes_on {
+            self.gaps_total += 1;
+            if self.gaps.len() < MOST_GAPS {
+                let reason = reason.lines().next().unwrap_or_default().chars().take(LONGEST_REASON).collect();
+                self.gaps.push(Gap { first_row: row, rows: 1, reason });
+            }
+        } else if self.gaps_total == self.gaps.len() as u64
+            && let Some(gap) = self.gaps.last_mut()
+        {
+            gap.rows += 1;
+        }
+    }
+}
+
 /// The frames of one camera in one take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraAccount {
@@ -16,6 +63,9 @@ pub struct CameraAccount {
     pub dropped: BTreeMap<DropReason, u64>,
     /// Pictures that the driver numbered and never delivered: lost on the wire or in the camera, before the recorder.
     pub lost_before_capture: u64,
+    /// While it was away.
+    #[serde(default)]
+    pub gaps: Gaps,
 }
 
 impl CameraAccount {
@@ -85,11 +135,31 @@ pub struct TakeReport {
     pub arm_misses: u64,
     /// Failed talks with an arm, by kind.
     pub arm_errors: BTreeMap<String, u64>,
+    /// While the arm was away.
+    #[serde(default)]
+    pub arm_gaps: Gaps,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gaps_are_runs_of_rows_and_bounded() {
+        let mut gaps = Gaps::default();
+        for row in [0, 1, 2, 5, 9, 10] {
+            gaps.add(row, &format!("lost before {row}\nand more"));
+        }
+        let gap = |first_row, rows| Gap { first_row, rows, reason: format!("lost before {first_row}") };
+        assert_eq!(gaps.gaps, [gap(0, 3), gap(5, 1), gap(9, 2)]);
+        assert_eq!((gaps.gaps_total, gaps.rows_lost), (3, 6));
+        for row in 0..1000 {
+            gaps.add(100 + row * 3, "flaps");
+            gaps.add(101 + row * 3, &"long ".repeat(1000));
+        }
+        assert_eq!((gaps.gaps.len(), gaps.gaps_total, gaps.rows_lost), (MOST_GAPS, 1003, 2006));
+        assert!(gaps.gaps[3..].iter().all(|gap| gap.rows == 2 && gap.reason.len() <= LONGEST_REASON));
+    }
 
     #[test]
     fn captured_is_written_and_dropped() {

@@ -44,6 +44,8 @@ pub struct Selection<F> {
     pub repeated: bool,
     /// Frames captured since the row before that no row shows.
     pub dropped: Vec<DropReason>,
+    /// Repeated because the camera was away, as far as is known.
+    pub lost: bool,
 }
 
 /// One tick with a frame of every camera.
@@ -62,6 +64,8 @@ struct Camera<F> {
     newest_ns: u64,
     /// Rows do not wait for this camera.
     lost: bool,
+    /// When it captured its first picture after it was lost; 0 before.
+    back_ns: u64,
 }
 
 /// Matches frames and ticks. `F` is cloned for each row that shows it.
@@ -80,7 +84,7 @@ const MOST_WAITING_TICKS: usize = 256;
 impl<F: Clone> Aligner<F> {
     /// One camera for each entry of `patience_ns`.
     pub fn new(patience_ns: Vec<u64>) -> Aligner<F> {
-        let camera = || Camera { waiting: VecDeque::new(), current: None, newest_ns: 0, lost: false };
+        let camera = || Camera { waiting: VecDeque::new(), current: None, newest_ns: 0, lost: false, back_ns: 0 };
         Aligner {
             cameras: patience_ns.iter().map(|_| camera()).collect(),
             ticks: VecDeque::new(),
@@ -104,7 +108,9 @@ impl<F: Clone> Aligner<F> {
     fn enter(&mut self, camera: usize, entry: Entry<F>) {
         let Some(camera) = self.cameras.get_mut(camera) else { return };
         camera.newest_ns = camera.newest_ns.max(entry.captured_ns());
-        camera.lost = false;
+        if std::mem::take(&mut camera.lost) {
+            camera.back_ns = entry.captured_ns();
+        }
         camera.waiting.push_back(entry);
     }
 
@@ -195,7 +201,9 @@ impl<F: Clone> Camera<F> {
         if let Some((frame, _)) = chosen {
             self.current = Some(frame);
         }
-        Some(Selection { frame: self.current.clone()?, repeated, dropped })
+        // It may be back by now, and still have been away at the tick.
+        let lost = repeated && (due_ns < self.back_ns || (self.lost && self.waiting.is_empty()));
+        Some(Selection { frame: self.current.clone()?, repeated, dropped, lost })
     }
 }
 
@@ -290,6 +298,36 @@ mod tests {
         );
     }
 
+    /// Rows that merely repeat are told apart from those that were recorded while the camera was away.
+    #[test]
+    fn rows_know_that_their_camera_was_away() {
+        let mut aligner = Aligner::new(vec![50, 50]);
+        let mut events = vec![Frame(0, 5), Frame(1, 5), Tick(10, 10), Tick(20, 20), Frame(0, 25), Frame(1, 25)];
+        // Camera 0 is lost with 25 as its last picture; row 40 still waits for camera 1 when 0 is back.
+        events.extend([Lost(0), Tick(30, 30), Frame(1, 31), Tick(40, 40), Frame(0, 43), Frame(1, 44), Tick(50, 50)]);
+        events.extend([Frame(0, 53), Frame(1, 54)]);
+        let mut flags = Vec::new();
+        for event in events {
+            match event {
+                Frame(camera, at) => aligner.frame(camera, at, at),
+                Lost(camera) => aligner.lost(camera),
+                Tick(due, now) => aligner.tick(due, due, now),
+                Drop(..) => unreachable!(),
+            }
+            while let Some(row) = aligner.next_row() {
+                flags.push((row.due_ns, row.selections[0].repeated, row.selections[0].lost, row.selections[1].lost));
+            }
+        }
+        let expected = [
+            (10, false, false, false),
+            (20, true, false, false),
+            (30, false, false, false),
+            (40, true, true, false),
+            (50, false, false, false),
+        ];
+        assert_eq!(flags, expected);
+    }
+
     #[test]
     fn the_grid_keeps_away_from_captures() {
         let ms = |n: u64| n * 1_000_000;
@@ -332,7 +370,10 @@ mod tests {
         aligner.frame(0, 18, 18);
         aligner.frame(0, 28, 28);
         let row = aligner.next_row().unwrap();
-        assert_eq!(row.selections[0], Selection { frame: 18, repeated: false, dropped: vec![DropReason::Late] });
+        assert_eq!(
+            row.selections[0],
+            Selection { frame: 18, repeated: false, dropped: vec![DropReason::Late], lost: false }
+        );
     }
 
     proptest::proptest! {

@@ -2,12 +2,14 @@
 
 use crate::actors::encoder_pool::is_made_on_cpu;
 use crate::arm;
+use crate::arm::replay::Replay;
 use crate::camera::{self, CameraError};
 use crate::clock::{Clock, Rank, SystemClock};
 use crate::codec::backend::{self, Device};
 use crate::codec::choice;
 use crate::codec::gpu::{self, GpuReport};
 use crate::config::Config;
+use crate::config::schema::TeleopKind;
 use crate::console::http;
 use crate::dataset::Dataset;
 use crate::{disk_space, run, run_state};
@@ -66,6 +68,15 @@ pub fn check(config: &Config) -> Findings {
                 "{what}: all motors answer; their calibration differs from the file's, which is written to them at the start"
             )),
             Ok(None) => {}
+            Err(error) => findings.bad(Fault::Device, error),
+        }
+    }
+    if config.teleop.kind == TeleopKind::Replay {
+        match Replay::load(config) {
+            Ok(replay) => {
+                findings.good(replay.describe());
+                replay.warnings(config).iter().for_each(|warning| findings.good(format!("replay: {warning}")));
+            }
             Err(error) => findings.bad(Fault::Device, error),
         }
     }

@@ -106,7 +106,7 @@ Exit codes of a run (other commands tell theirs in their `--help`):
   0    everything was recorded and saved, or the run's time was up
   1    the run ended early; what was saved before is complete
   2    the command line or the configuration is wrong, or metrics.listen is taken; nothing was touched
-  3    a camera or an arm cannot be used; nothing was recorded
+  3    a camera or an arm cannot be used, and nothing was recorded; or one was lost that the run stops for (on_loss), and all is saved
   4    the data set cannot be created or continued; nothing was changed
   130  stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP; every finished take is saved
        (started again, the same command goes on with a run that was killed, or ended by SIGTERM or SIGHUP)

@@ -25,6 +25,8 @@ pub struct Stamp {
 pub struct Rank(pub u32);
 
 impl Rank {
+    /// A device that is opened again: after the cameras, before the tick.
+    pub const RESTART: Rank = Rank(u32::MAX - 1);
     /// After every camera of the same instant.
     pub const TICKER: Rank = Rank(u32::MAX);
 }

@@ -1,8 +1,13 @@
-//! Episodes of a run: recording, reset, the operator's keys. Pure: ticks and keys in, what to do out.
+//! Episodes of a run: recording, reset, the operator's keys, devices that are lost. Pure: ticks, keys and losses in, what
+//! to do out.
 //!
 //! A *take* is one attempt at an episode. It ends when its time is up, or early by a key; it is kept and becomes an
 //! episode, or is discarded and recorded anew. As in LeRobot: the number of episodes is that of this run, and there is no
 //! reset after the last.
+
+use crate::config::schema::OnLoss;
+use crate::restart::Device;
+use std::collections::BTreeSet;
 
 /// Number of a take in this run.
 pub type TakeId = u64;
@@ -72,13 +77,15 @@ pub struct Run {
     kept: u64,
     /// The take that ended last, if it was kept.
     last_kept: Option<TakeId>,
+    /// Devices that no take begins without.
+    missing: BTreeSet<Device>,
 }
 
 impl Run {
     /// A run that starts recording with its first tick.
     pub fn new(plan: Plan) -> Run {
         let phase = if plan.episodes == 0 { Phase::Done } else { Phase::Recording { take: plan.first_take, rows: 0 } };
-        Run { plan, phase, next_take: plan.first_take + 1, kept: 0, last_kept: None }
+        Run { plan, phase, next_take: plan.first_take + 1, kept: 0, last_kept: None, missing: BTreeSet::new() }
     }
 
     /// The run as it goes on after `kept` episodes of it that an earlier process recorded.
@@ -100,10 +107,10 @@ impl Run {
     }
 
     /// The next tick of the grid: what it is for, and the take that it completes. A take whose turn it is begins only if
-    /// `may_begin`.
+    /// `may_begin` and no device is missing.
     pub fn tick(&mut self, may_begin: bool) -> (Slot, Option<End>) {
         match self.phase {
-            Phase::Recording { rows: 0, .. } if !may_begin => (Slot::Idle, None),
+            Phase::Recording { rows: 0, .. } if !may_begin || self.is_missing_devices() => (Slot::Idle, None),
             Phase::Recording { take, rows } => {
                 self.phase = Phase::Recording { take, rows: rows + 1 };
                 let end = if rows + 1 >= self.plan.ticks_per_episode { self.end(true) } else { None };
@@ -171,6 +178,29 @@ impl Run {
         Some(take)
     }
 
+    /// A device is away, between two ticks: the take that its policy ends.
+    pub fn lost(&mut self, device: Device, policy: OnLoss) -> Option<End> {
+        match policy {
+            OnLoss::Hold => return None,
+            OnLoss::Stop => return self.key(Key::Stop),
+            OnLoss::Pause | OnLoss::Discard => self.missing.insert(device),
+        };
+        match self.phase {
+            Phase::Recording { rows, .. } if rows > 0 => self.end(policy == OnLoss::Pause),
+            _ => None,
+        }
+    }
+
+    /// A device is there again.
+    pub fn back(&mut self, device: Device) {
+        self.missing.remove(&device);
+    }
+
+    /// No take begins before devices are back.
+    pub fn is_missing_devices(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
     /// The run cannot go on: the take being recorded is discarded.
     pub fn abort(&mut self) -> Option<End> {
         let end = match self.phase {
@@ -205,9 +235,10 @@ impl Run {
 mod tests {
     use super::*;
 
-    /// Runs a script (`.` a tick, `_` one at which no take may begin; n, r, q the keys, b taking back) and writes down what
-    /// happens: take number for a row, `-` for an idle tick, `+` and `!` for a take kept and discarded, `<` and its number for
-    /// one taken back.
+    /// Runs a script (`.` a tick, `_` one at which no take may begin; n, r, q the keys; h, p, d, s the arm is lost under that
+    /// policy, b it is back; P and B the same of a camera that pauses; t taking back, D a stop that discards) and writes down
+    /// what happens: take number for a row, `-` for an idle tick, `+` and `!` for a take kept and discarded, `<` and its
+    /// number for one taken back.
     fn check(plan: (u64, u64, u64), script: &str, expected: &str) {
         let mut run =
             Run::new(Plan { episodes: plan.0, ticks_per_episode: plan.1, ticks_per_reset: plan.2, first_take: 0 });
@@ -225,11 +256,20 @@ mod tests {
                 'n' => run.key(Key::Next),
                 'r' => run.key(Key::Rerecord),
                 'q' => run.key(Key::Stop),
-                'b' => {
+                'h' => run.lost(Device::Arm, OnLoss::Hold),
+                'p' => run.lost(Device::Arm, OnLoss::Pause),
+                'd' => run.lost(Device::Arm, OnLoss::Discard),
+                's' => run.lost(Device::Arm, OnLoss::Stop),
+                'P' => run.lost(Device::Camera(0), OnLoss::Pause),
+                't' => {
                     text.extend(run.take_back().map(|take| format!("<{take}")));
                     None
                 }
-                'd' => run.key(Key::StopDiscarding),
+                'D' => run.key(Key::StopDiscarding),
+                'b' | 'B' => {
+                    run.back(if step == 'b' { Device::Arm } else { Device::Camera(0) });
+                    None
+                }
                 _ => run.abort(),
             };
             if let Some(end) = end {
@@ -256,15 +296,15 @@ mod tests {
         check((2, 2, 1), "._._n_", "00+---");
         check((2, 2, 0), ".._q.", "00+--");
         check((0, 3, 2), "..", "--");
-        check((2, 3, 2), "...b........", "000+<0111+--222+");
-        check((2, 2, 2), "...bb.......", "00+-<011+--22+-");
-        check((2, 2, 0), ".._b_......", "00+-<0-11+22+--");
-        check((1, 2, 2), "..b.", "00+-");
-        check((2, 2, 1), ".r.b...", "0!-11+-");
-        check((2, 3, 1), "...._b.q", "000+--<01+");
-        check((5, 3, 2), "..d.n", "00!-");
-        check((5, 3, 2), "...d.n", "000+-");
-        check((5, 3, 2), "d.", "-");
+        check((2, 3, 2), "...t........", "000+<0111+--222+");
+        check((2, 2, 2), "...tt.......", "00+-<011+--22+-");
+        check((2, 2, 0), ".._t_......", "00+-<0-11+22+--");
+        check((1, 2, 2), "..t.", "00+-");
+        check((2, 2, 1), ".r.t...", "0!-11+-");
+        check((2, 3, 1), "...._t.q", "000+--<01+");
+        check((5, 3, 2), "..D.n", "00!-");
+        check((5, 3, 2), "...D.n", "000+-");
+        check((5, 3, 2), "D.", "-");
     }
 
     #[test]
@@ -275,6 +315,35 @@ mod tests {
             let recorded = (0..20).filter(|_| matches!(run.tick(true).0, Slot::Row { .. })).count();
             assert_eq!((recorded, run.phase(), run.kept()), (rows, Phase::Done, kept.max(3)));
         }
+    }
+
+    #[test]
+    fn runs_with_devices_that_are_lost() {
+        // Held: as if nothing had happened.
+        check((2, 3, 2), ".h....b.....", "000+--111+--");
+        // Paused: kept up to there; the reset goes on, and nothing begins before the device is back.
+        check((3, 3, 1), "..p....b....", "00+----111+-");
+        check((3, 3, 2), "..pb.....", "00+--111+");
+        check((2, 3, 2), "...p....b...", "000+----111+");
+        check((2, 3, 2), "...pb.....", "000+--111+");
+        check((1, 3, 1), "..p...", "00+---");
+        // Discarded, and recorded anew.
+        check((1, 3, 1), "..d...b...", "00!---111+");
+        check((1, 3, 0), ".d..b...", "0!--111+");
+        // Stopped.
+        check((5, 3, 1), "..s....", "00+----");
+        check((5, 3, 1), "...s...", "000+---");
+        // At the very start, before a row.
+        check((1, 2, 0), "p..b..", "--00+");
+        // Two devices: the take ends once, and both are waited for.
+        check((2, 3, 0), ".Pp..b..B...", "0+----111+");
+        check((2, 3, 0), ".dP..B..b...", "0!----111+");
+        check((2, 3, 0), ".hP..b..B...", "0+----111+");
+        // Lost again before it is back; keys while nothing can begin.
+        check((2, 3, 0), ".ppn.b...", "0+-111+");
+        check((2, 3, 0), ".pr.q.b..", "0+----");
+        // After the end nothing is lost any more.
+        check((1, 1, 0), ".spd..", "0+--");
     }
 
     #[test]

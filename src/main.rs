@@ -17,6 +17,7 @@ use recorder::console::keys::{self, Press};
 use recorder::console::screen::{self, Live};
 use recorder::console::{http, view};
 use recorder::dataset::{Dataset, DatasetError};
+use recorder::devices::Devices;
 use recorder::disk_space::NoSpace;
 use recorder::encoders::self_test::SelfTest;
 use recorder::encoders::self_test::scratch::Scratch;
@@ -90,7 +91,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         error.exit_code()
     } else if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4
-    } else if matches!(error.downcast_ref(), Some(RunError::Device(_))) {
+    } else if matches!(error.downcast_ref(), Some(RunError::Device(_) | RunError::Lost(_))) {
         3
     } else if error.is::<RunError>() {
         1
@@ -333,7 +334,7 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
         on_saved: Box::new(|_, _| {}),
     };
     let stage = run::Stage { recorded, goes_on, schedule, ..run::Stage::default() };
-    let running = run::start_from(&config, dataset, parts, stage).await?;
+    let running = run::start_from(&config, dataset, parts, Devices::default(), stage).await?;
     let notifier = Notifier::from_env(&|name| std::env::var_os(name)).unwrap_or_else(|error| {
         tracing::warn!("NOTIFY_SOCKET: {error}: whoever started the recorder is not told how it is");
         None

@@ -1,6 +1,6 @@
 //! Every metric's name, kind, unit, labels and help, once. Rendered by the recorder's own HTTP server.
 //!
-//! Labels come from bounded sets only (camera, reason, stage, kind, actor, part, backend, codec, outcome): never an episode,
+//! Labels come from bounded sets only (camera, reason, stage, kind, actor, device, backend, codec, outcome): never an episode,
 //! a path or an error's text. Every histogram has buckets, else it would be a summary, which does not aggregate.
 
 use crate::frame::DropReason;
@@ -73,6 +73,8 @@ metrics! {
     EPISODES = "recorder_episodes_total", Kind::Counter, ["outcome"], "Takes by what became of them: saved, discarded, failed.";
     SAVE_DURATION = "recorder_episode_save_duration_seconds", Kind::Histogram(SAVE_BUCKETS), [], "From the last tick of an episode to its commit on disk.";
     ACTOR_RESTARTS = "recorder_actor_restarts_total", Kind::Counter, ["actor", "reason"], "Parts that failed and were started again.";
+    DEVICE_AWAY = "recorder_device_away", Kind::Gauge, ["device"], "1 while a device is lost.";
+    RESTART_LOOPS = "recorder_restart_loops_total", Kind::Counter, ["device"], "Devices that were lost five times within a minute.";
     DISK_FREE = "recorder_disk_free_bytes", Kind::Gauge, [], "Free space where the data set is.";
     RECORDABLE = "recorder_recordable_seconds", Kind::Gauge, [], "Recording time that the free space is good for, at the rate so far.";
     ROOM = "recorder_disk_room", Kind::Gauge, [], "Room to record on the disk: 2 enough, 1 little, 0 none.";
@@ -120,6 +122,12 @@ pub fn register_camera(camera: &str, queue_capacity: usize) {
     }
     metrics::gauge!(QUEUE_FRAMES, "camera" => camera.clone()).set(0.0);
     metrics::gauge!(QUEUE_CAPACITY, "camera" => camera).set(queue_capacity as f64);
+}
+
+/// Makes the metrics of a device's losses exist from the start; `device` is its name for people.
+pub fn register_device(device: &str) {
+    metrics::gauge!(DEVICE_AWAY, "device" => device.to_string()).set(0.0);
+    metrics::counter!(RESTART_LOOPS, "device" => device.to_string()).increment(0);
 }
 
 /// Shows which encoder makes a camera's video after a change.

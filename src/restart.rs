@@ -1,7 +1,16 @@
 //! When to restart what has failed, and when to give up. Pure.
 
+use crate::frame::CameraIndex;
 use std::collections::VecDeque;
 use std::time::Duration;
+
+/// A part that is opened again when it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Device {
+    Camera(CameraIndex),
+    /// Follower and leader are one: neither is of use alone.
+    Arm,
+}
 
 /// How often, how soon.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,16 +48,22 @@ pub enum Decision {
     GiveUp,
 }
 
+/// A part that worked and failed so many times within the window keeps failing: opening it again is no remedy.
+pub const KEEPS_FAILING: usize = 5;
+
 /// The failures of one part.
 #[derive(Clone, Debug)]
 pub struct Restarts {
     policy: Policy,
     failures: VecDeque<u64>,
+    /// Failures after it had worked.
+    losses: VecDeque<u64>,
+    keeps_failing: bool,
 }
 
 impl Restarts {
     pub fn new(policy: Policy) -> Restarts {
-        Restarts { policy, failures: VecDeque::new() }
+        Restarts { policy, failures: VecDeque::new(), losses: VecDeque::new(), keeps_failing: false }
     }
 
     /// Starts counting anew.
@@ -56,19 +71,42 @@ impl Restarts {
         self.failures.clear();
     }
 
+    /// A part that worked is lost at `now_ns`; call [`Restarts::failed`] too. True when that makes it one that keeps
+    /// failing, once until it has held out for a window: from then on restarts wait the longest.
+    pub fn lost(&mut self, now_ns: u64) -> bool {
+        forget_before(&mut self.losses, self.policy.window, now_ns);
+        self.keeps_failing &= !self.losses.is_empty();
+        self.losses.push_back(now_ns);
+        let begins = self.losses.len() >= KEEPS_FAILING && !self.keeps_failing;
+        self.keeps_failing |= begins;
+        begins
+    }
+
+    /// See [`Restarts::lost`].
+    pub fn keeps_failing(&self) -> bool {
+        self.keeps_failing
+    }
+
     /// A failure at `now_ns`.
     pub fn failed(&mut self, now_ns: u64) -> Decision {
-        let window = self.policy.window.as_nanos() as u64;
-        while self.failures.front().is_some_and(|at| at.saturating_add(window) < now_ns) {
-            self.failures.pop_front();
-        }
+        forget_before(&mut self.failures, self.policy.window, now_ns);
         self.failures.push_back(now_ns);
         let count = self.failures.len() as u32;
         if self.policy.limit.is_some_and(|limit| count > limit) {
             return Decision::GiveUp;
         }
+        if self.keeps_failing {
+            return Decision::RestartAfter(self.policy.longest_delay);
+        }
         let delay = self.policy.first_delay.saturating_mul(1u32.checked_shl(count - 1).unwrap_or(u32::MAX));
         Decision::RestartAfter(delay.min(self.policy.longest_delay))
+    }
+}
+
+fn forget_before(times_ns: &mut VecDeque<u64>, window: Duration, now_ns: u64) {
+    let window = window.as_nanos() as u64;
+    while times_ns.front().is_some_and(|at| at.saturating_add(window) < now_ns) {
+        times_ns.pop_front();
     }
 }
 
@@ -85,6 +123,21 @@ mod tests {
         let expected = [250, 500, 1000, 2000, 4000, 4000].map(|ms| Decision::RestartAfter(Duration::from_millis(ms)));
         assert_eq!(delays, expected);
         assert_eq!(restarts.failed(200 * SECOND), Decision::RestartAfter(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn a_part_that_keeps_failing_is_said_once_and_waits_the_longest() {
+        let mut restarts = Restarts::new(Policy::DEVICE);
+        let mut lost = |second: u64| (restarts.lost(second * SECOND), restarts.failed(second * SECOND));
+        let after = |ms| Decision::RestartAfter(Duration::from_millis(ms));
+        // Every 16 s: four losses are in the window, which is bad, but no loop.
+        for (k, delay) in [250, 500, 1000, 2000, 2000, 2000].into_iter().enumerate() {
+            assert_eq!(lost(k as u64 * 16), (false, after(delay)), "loss {k}");
+        }
+        assert_eq!(lost(90), (true, after(4000)), "five in a minute");
+        assert_eq!(lost(145), (false, after(4000)), "said once, and not at its first delays again");
+        assert_eq!(lost(210), (false, after(250)), "it has held out for a minute");
+        assert!(!restarts.keeps_failing());
     }
 
     #[test]

@@ -7,15 +7,17 @@ use crate::actors::encoder_pool::{GpuUse, Keeping, PoolArguments, PoolCamera, is
 use crate::actors::recorder::{Recorder, RecorderArguments, RecorderMessage, RunError};
 use crate::actors::writer::{OnSaved, WriterArguments};
 use crate::arm;
+use crate::arm::replay::Replay;
 use crate::budget::Budget;
 use crate::clock::{Clock, SimulatedClock, Stamp, SystemClock};
 use crate::codec::Preset;
 use crate::codec::backend::{self, Device, OpenEncoder};
 use crate::codec::gpu::Prober;
 use crate::codec::stream::StreamParams;
-use crate::config::schema::{Codec, Config, OnGpuFailure};
+use crate::config::schema::{Codec, Config, OnGpuFailure, TeleopKind};
 use crate::config::validate::{is_simulated, ticks_per_episode};
 use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
+use crate::devices::Devices;
 use crate::disk_space::{self, FreeSpace, NoSpace};
 use crate::episode::{Key, Plan};
 use crate::lerobot_home::lerobot_home;
@@ -269,14 +271,25 @@ fn keeping(config: &Config) -> Keeping {
 
 /// Starts recording into `dataset`.
 pub async fn start(config: &Arc<Config>, dataset: Dataset, parts: Parts) -> Result<Running, RunError> {
-    start_from(config, dataset, parts, Stage::default()).await
+    start_with(config, dataset, parts, Devices::default()).await
 }
 
-/// As [`start`], for a run that stands somewhere already.
+/// As [`start`], with devices of the caller's.
+pub async fn start_with(
+    config: &Arc<Config>,
+    dataset: Dataset,
+    parts: Parts,
+    devices: Devices,
+) -> Result<Running, RunError> {
+    start_from(config, dataset, parts, devices, Stage::default()).await
+}
+
+/// As [`start_with`], for a run that stands somewhere already.
 pub async fn start_from(
     config: &Arc<Config>,
     dataset: Dataset,
     parts: Parts,
+    devices: Devices,
     stage: Stage,
 ) -> Result<Running, RunError> {
     let Parts { clock, open_encoder, gpu, status, on_saved } = parts;
@@ -307,6 +320,7 @@ pub async fn start_from(
         if !records {
             continue;
         }
+        metrics::register_device(&format!("camera {name}"));
         sources.push((index, name.clone(), camera.clone(), total.sibling(credits)));
     }
     metrics::register_run();
@@ -359,7 +373,17 @@ pub async fn start_from(
     let has_arm = records && arm::robot_type(config.robot.kind).is_some();
     if has_arm {
         metrics::register_arms();
+        metrics::register_device("the arm");
     }
+    let replay = if has_arm && config.teleop.kind == TeleopKind::Replay {
+        let replay = Replay::load(config).map_err(|error| RunError::Device(error.to_string()))?;
+        tracing::info!("{}", replay.describe());
+        replay.warnings(config).iter().for_each(|warning| tracing::warn!("{warning}"));
+        Some(replay)
+    } else {
+        None
+    };
+    let (open_camera, cues) = (devices.camera.clone(), replay.as_ref().map(|replay| replay.cues.clone()));
     let (fps, coordinator_clock) = (d.fps, clock.clone());
     let (recorded, schedule, on_low_disk) = (stage.recorded, stage.schedule, config.run.on_low_disk);
     let (coordinator_ending, coordinator_health) = (ending.clone(), health.clone());
@@ -390,6 +414,7 @@ pub async fn start_from(
         coordinator: Box::new(move |upstream| CoordinatorArguments {
             cameras: coordinator_cameras,
             has_arm,
+            cues,
             fps,
             plan,
             pace,
@@ -410,6 +435,7 @@ pub async fn start_from(
                 index,
                 name,
                 config,
+                open: open_camera.clone(),
                 clock: source_clock.clone(),
                 budget,
                 coordinator: downstream.coordinator.clone(),
@@ -420,6 +446,8 @@ pub async fn start_from(
         arm: Box::new(move |downstream, ticks| {
             has_arm.then(|| ArmArguments {
                 config: arm_config,
+                devices,
+                replay,
                 clock: arm_clock,
                 ticks,
                 coordinator: downstream.coordinator,

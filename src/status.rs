@@ -50,6 +50,14 @@ pub struct Status {
     pub waiting_bytes: u64,
     /// The next episode begins only when encoders have caught up, or when there is room on the disk.
     pub held: bool,
+    /// The next episode begins only when devices are back that are away.
+    pub missing: bool,
+    /// The next episode begins only when the arm is where a replay begins.
+    pub approaching: bool,
+    /// Devices that are away, with the reason.
+    pub lost: Vec<String>,
+    /// Devices that were lost again and again within the last minute.
+    pub failing: Vec<String>,
     pub disk_free_bytes: u64,
     pub room: Room,
     /// Recording time that the free space is good for; `None` before the rate is known.

@@ -192,8 +192,8 @@ fn ports_and_configurations_that_cannot_be_used() {
     check(open(&schema::Robot { id: None, ..config("/dev/x") }), "calibration", &["robot.id"]);
     check(open(&schema::Robot { id: Some("f9".into()), ..config("/dev/x") }), "calibration", &["f9.json"]);
     let limit = |limit| schema::Robot { max_relative_target: Some(limit), ..config("sim") };
-    check(open(&limit(schema::MaxRelativeTarget::All(0.0))), "config", &["max_relative_target", "above 0"]);
-    let one = schema::MaxRelativeTarget::ByMotor([("gripper".into(), 5.0)].into());
+    check(open(&limit(schema::PerMotor::All(0.0))), "config", &["max_relative_target", "above 0"]);
+    let one = schema::PerMotor::ByMotor([("gripper".into(), 5.0)].into());
     check(open(&limit(one)), "config", &["max_relative_target", "shoulder_pan", "found gripper"]);
 
     let sim = follower_bus();

@@ -163,10 +163,8 @@ fn the_files_calibration_is_written_to_stay() {
 
 #[test]
 fn max_relative_target_clips_what_is_sent() {
-    let limited = |port: &str| schema::Robot {
-        max_relative_target: Some(schema::MaxRelativeTarget::All(2.0)),
-        ..golden_robot(port)
-    };
+    let limited =
+        |port: &str| schema::Robot { max_relative_target: Some(schema::PerMotor::All(2.0)), ..golden_robot(port) };
     with_arm(limited, |_, mut follower, wait| {
         let present = follower.observe(Instant::now()).unwrap();
         wait(100);

@@ -172,6 +172,7 @@ fn leader_says_what_lerobot_says() {
         id: Some("l1".into()),
         calibration_dir: Some(golden("calib/teleoperators/so_leader")),
         use_degrees: true,
+        ..Default::default()
     };
     let mut leader = Leader::connect(&config, &clock).unwrap();
     let (handshake_and_reads, writes, torque_off, configure) = (part(0, 42), part(42, 60), part(60, 72), part(72, 108));

@@ -153,6 +153,7 @@ assert rows[1][key + "/captured_mono_ns"] == 1033333333 - 10000000 and rows[1][k
 assert [r[key + "/substituted"] for r in rows] == [None] * 4 + ["corrupt"] + [None] * 5
 assert rows[0]["arm/goal_sent"] is None and len(rows[1]["arm/goal_sent"]) == 6
 assert [r["arm/state_reused"] for r in rows].index(True) == 3 and [r["arm/action_reused"] for r in rows].index(True) == 5
+assert [r["arm/lost"] for r in rows].index(True) == 5 and [r[key + "/lost"] for r in rows].index(True) == 4
 assert rows[1]["tick/late_ns"] == 1000 and rows[6][key + "/late"]
 "#;
     let path = root.path().join("recorder/rows/chunk-000/file-000.parquet");

@@ -29,6 +29,7 @@ fn report(take: u64, spec: &DatasetSpec) -> TakeReport {
         repeated: i,
         dropped: BTreeMap::from([(DropReason::Superseded, 2)]),
         lost_before_capture: i,
+        ..Default::default()
     };
     TakeReport {
         take,
@@ -38,6 +39,7 @@ fn report(take: u64, spec: &DatasetSpec) -> TakeReport {
         cameras: (0..spec.cameras.len() as u64).map(account).collect(),
         arm_misses: 3,
         arm_errors: BTreeMap::from([("timeout".to_string(), 1)]),
+        ..Default::default()
     }
 }
 

@@ -10,6 +10,7 @@ use recorder::actors::recorder::RunError;
 use recorder::arm::sim::{SimBus, SimKind};
 use recorder::clock::{Stamp, SystemClock};
 use recorder::codec::backend;
+use recorder::devices::Devices;
 use recorder::disk_space::{FreeSpace, Room};
 use recorder::episode::Key;
 use recorder::run::{self, Parts, Running, Stage};
@@ -32,7 +33,7 @@ async fn start_from(root: &Path, overrides: &[(&str, &str)], stage: Stage) -> (R
     let dataset = run::open_dataset(&config).unwrap();
     let (open_encoder, on_saved) = (backend::standard(), Box::new(|_: &_, _| {}));
     let parts = Parts { clock: simulated(), open_encoder, gpu: None, status: status.clone(), on_saved };
-    (run::start_from(&config, dataset, parts, stage).await.unwrap(), status)
+    (run::start_from(&config, dataset, parts, Devices::default(), stage).await.unwrap(), status)
 }
 
 fn lengths(root: &Path) -> Vec<u64> {

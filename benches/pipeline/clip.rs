@@ -30,6 +30,7 @@ pub fn write(dir: &Path) -> Result<()> {
         height: HEIGHT,
         fps: FPS,
         fourcc: "MJPG".into(),
+        on_loss: Default::default(),
         realtime: false,
     };
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(Stamp::default()));

@@ -6,10 +6,12 @@
 use super::coordinator::CoordinatorMessage;
 use super::recorder::RecorderMessage;
 use super::ticker::Tick;
-use super::worker::{Worker, or_panic};
-use crate::arm::{self, ArmError, Robot, Teleop};
+use super::worker::{Lost, Worker, or_panic};
+use crate::arm::replay::Replay;
+use crate::arm::{ArmError, Robot, Teleop};
 use crate::clock::{Clock, Hold, Stamp, period};
 use crate::config::Config;
+use crate::devices::Devices;
 use crate::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +48,7 @@ pub struct Sample {
 #[derive(Debug)]
 pub enum ArmMessage {
     /// An arm cannot be opened or is lost: its thread has ended.
-    Ended(ArmError),
+    Ended(Lost),
 }
 
 /// Where the ticker reaches the threads that run now; they change when the arm is restarted.
@@ -71,6 +73,9 @@ impl ArmTicks {
 #[derive(Clone)]
 pub struct ArmArguments {
     pub config: Arc<Config>,
+    pub devices: Devices,
+    /// Moves the arm instead of a leader.
+    pub replay: Option<Replay>,
     pub clock: Arc<dyn Clock>,
     pub ticks: ArmTicks,
     pub coordinator: ActorRef<CoordinatorMessage>,
@@ -106,19 +111,21 @@ impl Actor for ArmActor {
         let (follower_ticks, follower_rx) = sync_channel(1);
         // One action for each tick; the follower passes over those it missed, so a few are enough.
         let (actions, actions_rx) = sync_channel(4);
+        // A replay starts from where the follower is.
+        let (present, present_rx) = sync_channel(1);
         arguments.ticks.replace(vec![leader_ticks, follower_ticks]);
         let (a, b) = (arguments.clone(), arguments);
         let (me, myself) = (myself.clone(), myself);
         let leader = Worker::spawn("leader", move |stop| {
-            let panicked = |words| ArmError::Panicked { arm: "leader", words };
-            if let Err(error) = or_panic(|| lead(&a, stop, &leader_rx, &actions), panicked) {
-                let _ = me.cast(ArmMessage::Ended(error));
+            let panicked = |words| Lost::new(ArmError::Panicked { arm: "leader", words }, a.clock.as_ref());
+            if let Err(lost) = or_panic(|| lead(&a, stop, &leader_rx, &actions, &present_rx), panicked) {
+                let _ = me.cast(ArmMessage::Ended(lost));
             }
         })?;
         let follower = Worker::spawn("follower", move |stop| {
-            let panicked = |words| ArmError::Panicked { arm: "follower", words };
-            if let Err(error) = or_panic(|| follow(&b, stop, &follower_rx, &actions_rx), panicked) {
-                let _ = myself.cast(ArmMessage::Ended(error));
+            let panicked = |words| Lost::new(ArmError::Panicked { arm: "follower", words }, b.clock.as_ref());
+            if let Err(lost) = or_panic(|| follow(&b, stop, &follower_rx, &actions_rx, &present), panicked) {
+                let _ = myself.cast(ArmMessage::Ended(lost));
             }
         })?;
         Ok(vec![leader, follower])
@@ -141,11 +148,11 @@ impl Actor for ArmActor {
         message: ArmMessage,
         workers: &mut Vec<Worker>,
     ) -> Result<(), ActorProcessingErr> {
-        let ArmMessage::Ended(error) = message;
+        let ArmMessage::Ended(lost) = message;
         for worker in workers {
             worker.stop().await;
         }
-        Err(Box::new(error))
+        Err(Box::new(lost))
     }
 }
 
@@ -197,11 +204,11 @@ fn deadline(arguments: &ArmArguments) -> Instant {
     Instant::now() + time
 }
 
-/// The next tick; `None` when the thread should end.
-fn next_tick(ticks: &Receiver<ArmTick>, stop: &AtomicBool) -> Option<ArmTick> {
+/// The next tick, or whatever comes; `None` when the thread should end.
+fn next<T>(receiver: &Receiver<T>, stop: &AtomicBool) -> Option<T> {
     while !stop.load(Ordering::Relaxed) {
-        match ticks.recv_timeout(POLL) {
-            Ok(tick) => return Some(tick),
+        match receiver.recv_timeout(POLL) {
+            Ok(next) => return Some(next),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return None,
         }
@@ -214,8 +221,14 @@ fn lead(
     stop: &AtomicBool,
     ticks: &Receiver<ArmTick>,
     actions: &SyncSender<Action>,
-) -> Result<(), ArmError> {
-    let Some(mut leader) = arm::open_teleop(&arguments.config.teleop, &arguments.clock)? else { return Ok(()) };
+    present: &Receiver<Vec<f32>>,
+) -> Result<(), Lost> {
+    let lost = |error| Lost::new(error, arguments.clock.as_ref());
+    let opened = match &arguments.replay {
+        Some(replay) => next(present, stop).map(|present| Box::new(replay.start(&present)) as Box<dyn Teleop>),
+        None => (arguments.devices.teleop)(&arguments.config.teleop, &arguments.clock).map_err(lost)?,
+    };
+    let Some(mut leader) = opened else { return Ok(()) };
     let result = lead_until_stopped(arguments, stop, ticks, actions, leader.as_mut());
     report(leader.shutdown());
     result
@@ -227,14 +240,15 @@ fn lead_until_stopped(
     ticks: &Receiver<ArmTick>,
     actions: &SyncSender<Action>,
     leader: &mut dyn Teleop,
-) -> Result<(), ArmError> {
-    let values = leader.action(Instant::now() + FIRST_ANSWER)?;
+) -> Result<(), Lost> {
+    let lost = |error| Lost::new(error, arguments.clock.as_ref());
+    let values = leader.action(Instant::now() + FIRST_ANSWER).map_err(lost)?;
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
     let mut latest = Latest { arm: "leader", values, answered: Instant::now() };
     let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "leader");
-    while let Some(ArmTick { tick, hold }) = next_tick(ticks, stop) {
+    while let Some(ArmTick { tick, hold }) = next(ticks, stop) {
         let start = Instant::now();
-        let failed = latest.update(leader.action(deadline(arguments)))?;
+        let failed = latest.update(leader.action_at(tick.number, deadline(arguments))).map_err(lost)?;
         let read = failed.map_or_else(|| Ok(latest.values.clone()), Err);
         let _ = actions.try_send(Action { tick: tick.number, read });
         duration.record(start.elapsed().as_secs_f64());
@@ -251,9 +265,12 @@ fn follow(
     stop: &AtomicBool,
     ticks: &Receiver<ArmTick>,
     actions: &Receiver<Action>,
-) -> Result<(), ArmError> {
-    let Some(mut robot) = arm::open_robot(&arguments.config.robot, &arguments.clock)? else { return Ok(()) };
-    let result = follow_until_stopped(arguments, stop, ticks, actions, robot.as_mut());
+    present: &SyncSender<Vec<f32>>,
+) -> Result<(), Lost> {
+    let lost = |error| Lost::new(error, arguments.clock.as_ref());
+    let opened = (arguments.devices.robot)(&arguments.config.robot, &arguments.clock).map_err(lost)?;
+    let Some(mut robot) = opened else { return Ok(()) };
+    let result = follow_until_stopped(arguments, stop, ticks, (actions, present), robot.as_mut());
     report(robot.shutdown());
     result
 }
@@ -262,18 +279,20 @@ fn follow_until_stopped(
     arguments: &ArmArguments,
     stop: &AtomicBool,
     ticks: &Receiver<ArmTick>,
-    actions: &Receiver<Action>,
+    (actions, present): (&Receiver<Action>, &SyncSender<Vec<f32>>),
     robot: &mut dyn Robot,
-) -> Result<(), ArmError> {
-    let values = robot.observe(Instant::now() + FIRST_ANSWER)?;
+) -> Result<(), Lost> {
+    let lost = |error| Lost::new(error, arguments.clock.as_ref());
+    let values = robot.observe(Instant::now() + FIRST_ANSWER).map_err(lost)?;
+    let _ = present.try_send(values.clone());
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
     let mut state = Latest { arm: "follower", values, answered: Instant::now() };
     let mut action: Option<Vec<f32>> = None;
     let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "follower");
-    while let Some(ArmTick { tick, hold }) = next_tick(ticks, stop) {
+    while let Some(ArmTick { tick, hold }) = next(ticks, stop) {
         let start = Instant::now();
         let deadline = deadline(arguments);
-        let mut errors: Vec<&'static str> = state.update(robot.observe(deadline))?.into_iter().collect();
+        let mut errors: Vec<&'static str> = state.update(robot.observe(deadline)).map_err(lost)?.into_iter().collect();
         let state_reused = !errors.is_empty();
         let sampled = arguments.clock.now();
         let (mut goal_sent, mut action_reused) = (Vec::new(), false);
@@ -281,7 +300,7 @@ fn follow_until_stopped(
             Some(Ok(values)) => {
                 match robot.send(&values, deadline) {
                     Ok(sent) => goal_sent = sent,
-                    Err(error) if error.is_fatal() => return Err(error),
+                    Err(error) if error.is_fatal() => return Err(lost(error)),
                     Err(error) => errors.push(count("follower", &error)),
                 }
                 action = Some(values);

@@ -2,12 +2,13 @@
 
 use super::coordinator::CoordinatorMessage;
 use super::recorder::RecorderMessage;
-use super::worker::{Worker, or_panic};
+use super::worker::{Lost, Worker, or_panic};
 use crate::budget::{Budget, Exhausted};
-use crate::camera::{self, CameraError, Mode, Picture};
+use crate::camera::{Camera, CameraError, Mode, Picture};
 use crate::clock::{Clock, Rank, Stamp};
 use crate::codec::jpeg;
 use crate::config::schema;
+use crate::devices::OpenCamera;
 use crate::frame::{CameraIndex, DropReason, Frame, PixelFormat};
 use crate::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -21,7 +22,7 @@ pub enum CameraMessage {
     /// The device is open and has delivered a picture.
     Delivering(Mode),
     /// The device is gone, or silent: the thread has ended.
-    Ended(CameraError),
+    Ended(Lost),
 }
 
 /// What a camera is born with.
@@ -30,6 +31,7 @@ pub struct CameraArguments {
     pub index: CameraIndex,
     pub name: String,
     pub config: schema::Camera,
+    pub open: OpenCamera,
     pub clock: Arc<dyn Clock>,
     pub budget: Budget,
     pub coordinator: ActorRef<CoordinatorMessage>,
@@ -57,9 +59,12 @@ impl Actor for CameraActor {
         // The device is opened on the thread: what fails here would not reach the supervisor as a failure.
         let name = format!("camera-{}", arguments.name);
         Ok(Worker::spawn(&name, move |stop| {
-            let panicked = |words| CameraError::Panicked { camera: arguments.name.as_str().into(), words };
-            if let Err(error) = or_panic(|| capture(&arguments, &myself, stop), panicked) {
-                let _ = myself.cast(CameraMessage::Ended(error));
+            let panicked = |words| {
+                let camera = arguments.name.as_str().into();
+                Lost::new(CameraError::Panicked { camera, words }, arguments.clock.as_ref())
+            };
+            if let Err(lost) = or_panic(|| capture(&arguments, &myself, stop), panicked) {
+                let _ = myself.cast(CameraMessage::Ended(lost));
             }
         })?)
     }
@@ -80,22 +85,30 @@ impl Actor for CameraActor {
                 tracing::debug!("delivers {mode:?}");
                 Ok(())
             }
-            CameraMessage::Ended(error) => {
+            CameraMessage::Ended(lost) => {
                 worker.stop().await;
-                Err(Box::new(error))
+                Err(Box::new(lost))
             }
         }
     }
 }
 
 /// The thread: from opening the device to losing it, or to being told to stop.
-fn capture(
+fn capture(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, stop: &AtomicBool) -> Result<(), Lost> {
+    let CameraArguments { index, name, config, clock, .. } = arguments;
+    let lost = |error| Lost::new(error, clock.as_ref());
+    let mut camera = (arguments.open)(name, config, clock, Rank(*index as u32)).map_err(lost)?;
+    // The loss holds simulated time before the camera lets go of it.
+    deliver(arguments, myself, stop, camera.as_mut()).map_err(lost)
+}
+
+fn deliver(
     arguments: &CameraArguments,
     myself: &ActorRef<CameraMessage>,
     stop: &AtomicBool,
+    camera: &mut dyn Camera,
 ) -> Result<(), CameraError> {
-    let CameraArguments { index, name, config, clock, .. } = arguments;
-    let mut camera = camera::open(name, config, clock, Rank(*index as u32))?;
+    let CameraArguments { name, clock, .. } = arguments;
     let mode = camera.mode().clone();
     // Simulated time starts only when every camera has joined it, so there the first picture cannot be waited for.
     let mut delivered = clock.is_simulated();

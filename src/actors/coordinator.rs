@@ -3,17 +3,21 @@
 
 use super::arm::Sample;
 use super::encoder_pool::{PoolMessage, StreamId};
-use super::recorder::RecorderMessage;
+use super::recorder::{RecorderMessage, RunError};
 use super::ticker::Tick;
 use super::writer::WriterMessage;
 use crate::account::{CameraAccount, Losses, TakeReport};
 use crate::align::{self, Aligner};
+use crate::arm::cues::Cues;
+use crate::arm::trajectory::Cue;
 use crate::clock::{Clock, Hold, Stamp, tick_ns};
-use crate::config::schema::OnLowDisk;
+use crate::config::schema::{OnLoss, OnLowDisk};
 use crate::dataset::{Row, RowArm, RowFrame};
 use crate::episode::{End, Key, Phase, Plan, Run, Slot, TakeId};
 use crate::frame::{CameraIndex, DropReason, Frame};
+use crate::losses::{self, Loss};
 use crate::metrics;
+use crate::restart::Device;
 use crate::run_state::Ending;
 use crate::schedule::Schedule;
 use crate::status::{self, SharedStatus};
@@ -29,8 +33,10 @@ pub enum CoordinatorMessage {
     Frame(Arc<Frame>),
     /// From a camera's thread: a picture was captured that cannot be used.
     FrameDropped { camera: CameraIndex, sequence: u64, captured: Stamp, reason: DropReason },
-    /// From the recorder: a camera is away; rows need not wait for it.
-    CameraLost { camera: CameraIndex },
+    /// From the recorder: a device that worked is away; rows need not wait for it.
+    DeviceLost { loss: Loss, hold: Hold },
+    /// From the recorder: it is there again; a camera with its first picture, the arm when both of its threads answer.
+    DeviceBack { device: Device, hold: Hold },
     /// From the arm's thread: what was read and sent at a tick.
     Sample(Sample),
     /// From the ticker. Simulated time stands still until `hold` is dropped.
@@ -63,6 +69,8 @@ pub struct CoordinatorCamera {
 pub struct CoordinatorArguments {
     pub cameras: Vec<CoordinatorCamera>,
     pub has_arm: bool,
+    /// Where a replay moves the arm.
+    pub cues: Option<Arc<Cues>>,
     pub fps: u32,
     pub plan: Plan,
     pub pace: Pace,
@@ -119,9 +127,12 @@ pub struct CoordinatorState {
     /// The next take waits for encoders, or for room.
     held: bool,
     rates: Vec<Rate>,
+    losses: losses::Losses,
+    /// Ticks up to this one may have no sample, since the arm is or was away.
+    arm_lost_until: Option<u64>,
     tick: u64,
     ended: bool,
-    failure: Option<String>,
+    failure: Option<RunError>,
     /// Simulated time stands still: nothing may be recorded now.
     rest: Option<Hold>,
 }
@@ -165,6 +176,8 @@ impl Actor for Coordinator {
             disk_full: false,
             held: false,
             rates: arguments.cameras.iter().map(|_| Rate::default()).collect(),
+            losses: losses::Losses::default(),
+            arm_lost_until: None,
             tick: 0,
             ended: false,
             failure: None,
@@ -188,10 +201,17 @@ impl Actor for Coordinator {
                 state.seen(camera, sequence, captured);
                 state.aligner.dropped(camera, captured.mono_ns, reason);
             }
-            CoordinatorMessage::CameraLost { camera } => {
-                state.aligner.lost(camera);
-                state.rates[camera] = Rate::default();
+            CoordinatorMessage::DeviceLost { loss, hold } => {
+                state.lost(loss);
+                state.hand_on();
+                drop(hold);
             }
+            CoordinatorMessage::DeviceBack { device, hold } => {
+                state.back(device);
+                drop(hold);
+            }
+            // The half of a lost arm that still answers is about to end.
+            CoordinatorMessage::Sample(_) if state.arm_lost_until == Some(u64::MAX) => {}
             CoordinatorMessage::Sample(sample) => {
                 if state.samples.len() >= MOST_WAITING_SAMPLES {
                     state.samples.pop_front();
@@ -249,18 +269,38 @@ impl CoordinatorState {
     fn tick(&mut self, tick: Tick) {
         // Ticks before every camera and the arm have answered have no row.
         if !self.aligner.is_ready() || !self.has_sample() {
-            return;
+            return self.cue(tick.number, Slot::Idle);
         }
         self.tick = tick.number;
         self.keep_schedule(tick.due);
-        let (slot, end) = self.run.tick(self.may_begin());
+        let (slot, end) = self.run.tick(self.has_room() && self.is_in_place());
+        self.cue(tick.number, slot);
         self.slots.push_back((tick, slot));
         self.aligner.tick(tick.number, tick.due.mono_ns, tick.woke.mono_ns);
         self.ends.extend(end.map(|end| (tick.number, end)));
         self.show(end.is_some());
     }
 
-    fn may_begin(&self) -> bool {
+    /// Tells a replay what the tick is for.
+    fn cue(&self, tick: u64, slot: Slot) {
+        let Some(cues) = &self.arguments.cues else { return };
+        cues.tell(
+            tick,
+            match slot {
+                Slot::Row { index, .. } => Cue::Play(index),
+                Slot::Idle if self.run.phase() == Phase::Done => Cue::Hold,
+                Slot::Idle => Cue::Approach,
+            },
+        );
+    }
+
+    /// A take that is replayed begins only where its motion begins.
+    fn is_in_place(&self) -> bool {
+        self.arguments.cues.as_ref().is_none_or(|cues| cues.is_in_place())
+    }
+
+    /// What was recorded leaves room for another take: nothing that time alone would change.
+    fn has_room(&self) -> bool {
         // Those that nobody can encode are not waited for.
         let saving = self.saving.values().filter(|waits| !**waits).count();
         let room = match self.arguments.pace {
@@ -333,7 +373,7 @@ impl CoordinatorState {
             OnLowDisk::Pause => tracing::warn!("paused: the next episode begins when there is room on the disk"),
             OnLowDisk::Stop => {
                 let _ = self.run.key(Key::Stop);
-                self.failure.get_or_insert(reason);
+                self.failure.get_or_insert(RunError::Failed(reason));
             }
         }
     }
@@ -343,10 +383,38 @@ impl CoordinatorState {
         let between = matches!(self.run.phase(), Phase::Recording { rows: 0, .. });
         if between && self.backlog_full && !self.saving.is_empty() && self.saving.values().all(|waits| *waits) {
             let _ = self.run.key(Key::Stop);
-            self.failure.get_or_insert(
+            self.failure.get_or_insert(RunError::Failed(
                 "there is no encoder, and no room for more pictures that wait for one: they are safe on disk and are encoded by the next run or by `recorder regenerate`; raise limits.spill_mib to record more".into(),
-            );
+            ));
         }
+    }
+
+    fn lost(&mut self, loss: Loss) {
+        let Loss { device, on_loss, .. } = loss;
+        match device {
+            Device::Camera(camera) => {
+                self.aligner.lost(camera);
+                self.rates[camera] = Rate::default();
+            }
+            Device::Arm => self.arm_lost_until = Some(u64::MAX),
+        }
+        if on_loss == OnLoss::Stop && self.run.phase() != Phase::Done {
+            let words = format!("{}; its on_loss is \"stop\"", loss.words());
+            self.failure.get_or_insert(RunError::Lost(words));
+        }
+        let end = self.run.lost(device, on_loss);
+        self.ends.extend(end.map(|end| (self.tick, end)));
+        self.losses.lost(loss, self.arguments.clock.now().mono_ns);
+        self.show(true);
+    }
+
+    fn back(&mut self, device: Device) {
+        if device == Device::Arm {
+            self.arm_lost_until = Some(self.tick);
+        }
+        self.run.back(device);
+        self.losses.back(device);
+        self.show(true);
     }
 
     /// Holds simulated time while nothing may be recorded: cameras and ticks would run as fast as they can, and take the
@@ -357,8 +425,8 @@ impl CoordinatorState {
         let between = self.open.is_none()
             && self.ends.is_empty()
             && (next || matches!(self.run.phase(), Phase::Resetting { .. }));
-        let idle = between && !self.may_begin() && self.arguments.clock.is_simulated();
-        let held = idle || (next && !self.may_begin());
+        let idle = between && !self.has_room() && self.arguments.clock.is_simulated();
+        let held = idle || (next && !self.has_room());
         if held != self.held {
             self.held = held;
             self.show(true);
@@ -404,6 +472,7 @@ impl CoordinatorState {
     fn sample_is_known(&self, tick: &Tick) -> bool {
         let patience = 2 * tick_ns(1, self.arguments.fps);
         !self.arguments.has_arm
+            || self.arm_lost_until.is_some_and(|until| tick.number <= until)
             || self.samples.back().is_some_and(|s| s.tick >= tick.number)
             || (!self.arguments.clock.is_simulated()
                 && self.slots.back().is_some_and(|(newest, _)| newest.woke.mono_ns > tick.due.mono_ns + patience))
@@ -437,6 +506,9 @@ impl CoordinatorState {
             losses.dropped.extend(selection.dropped.iter().map(|reason| (camera, *reason)));
             let missing = std::mem::take(&mut self.lost_before_capture[camera]);
             losses.before_capture.extend((missing > 0).then_some((camera, missing)));
+            if selection.lost {
+                account.gaps.add(index, self.losses.reason(Device::Camera(camera)));
+            }
             let fresh = u64::from(!selection.repeated);
             ::metrics::counter!(metrics::FRAMES_CAPTURED, "camera" => name.clone())
                 .increment(fresh + selection.dropped.len() as u64);
@@ -453,6 +525,7 @@ impl CoordinatorState {
                 sequence: frame.sequence,
                 repeated: selection.repeated,
                 late: tick.due.mono_ns.saturating_sub(frame.captured.mono_ns) > 2 * tick_ns(1, *fps),
+                lost: selection.lost,
             });
             let _ = arguments.pool.cast(PoolMessage::Push { stream: StreamId { take, camera }, index, frame });
         }
@@ -463,7 +536,11 @@ impl CoordinatorState {
             // A sample of another tick: this one's never came.
             let missed = sample.tick != tick.number;
             let (state_reused, action_reused) = (missed || sample.state_reused, missed || sample.action_reused);
+            let lost = missed && self.arm_lost_until.is_some_and(|until| tick.number <= until);
             report.arm_misses += u64::from(state_reused || action_reused);
+            if lost {
+                report.arm_gaps.add(index, self.losses.reason(Device::Arm));
+            }
             if sample.tick == tick.number {
                 for kind in &sample.errors {
                     *report.arm_errors.entry((*kind).to_string()).or_default() += 1;
@@ -473,7 +550,7 @@ impl CoordinatorState {
             row.state.clone_from(&sample.state);
             row.action.clone_from(&sample.action);
             let goal_sent = if missed { Vec::new() } else { sample.goal_sent.clone() };
-            row.arm = Some(RowArm { sampled: sample.sampled, state_reused, action_reused, goal_sent });
+            row.arm = Some(RowArm { sampled: sample.sampled, state_reused, action_reused, goal_sent, lost });
         }
         report.rows = index + 1;
         report.ended = tick.woke;
@@ -536,7 +613,7 @@ impl CoordinatorState {
         if let Some(report) = self.open.take() {
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: report.take });
         }
-        self.failure.get_or_insert(reason);
+        self.failure.get_or_insert(RunError::Failed(reason));
     }
 
     fn end_run(&mut self) {
@@ -570,6 +647,7 @@ impl CoordinatorState {
         let plan = &self.arguments.plan;
         let schedule_left_s = self.arguments.schedule.left_s(self.arguments.clock.now());
         ::metrics::gauge!(metrics::SCHEDULE_LEFT).set(schedule_left_s.unwrap_or(f64::INFINITY));
+        let now_ns = self.arguments.clock.now().mono_ns;
         self.arguments.status.send_modify(|s| {
             let (phase, elapsed, left) = match self.run.phase() {
                 Phase::Recording { rows, .. } => (status::Phase::Recording, rows, plan.ticks_per_episode - rows),
@@ -582,6 +660,10 @@ impl CoordinatorState {
             s.phase = phase;
             s.held = self.held;
             s.schedule_left_s = schedule_left_s;
+            s.lost = self.losses.away().map(Loss::words).collect();
+            s.failing = self.losses.failing(now_ns).map(|loss| loss.name.clone()).collect();
+            s.missing = self.run.is_missing_devices();
+            s.approaching = !self.is_in_place();
             s.episode = self.episode();
             (s.elapsed_s, s.left_s) = (elapsed as f64 / fps, left as f64 / fps);
             for (shown, rate) in s.cameras.iter_mut().zip(&self.rates) {

@@ -5,14 +5,17 @@ use super::camera::{CameraActor, CameraArguments};
 use super::coordinator::{Coordinator, CoordinatorArguments, CoordinatorMessage};
 use super::encoder_pool::{EncoderPool, PoolArguments, PoolMessage};
 use super::ticker;
+use super::worker::Lost;
 use super::writer::{Writer, WriterArguments, WriterMessage};
 use crate::align::quietest_phase;
 use crate::camera::Mode;
-use crate::clock::{Clock, Hold, Stamp};
+use crate::clock::{Clock, Hold, Rank, Stamp};
+use crate::config::schema::OnLoss;
 use crate::episode::Key;
 use crate::frame::CameraIndex;
+use crate::losses::Loss;
 use crate::metrics;
-use crate::restart::{Decision, Policy, Restarts};
+use crate::restart::{Decision, Device, KEEPS_FAILING, Policy, Restarts};
 use crate::run_state::Ending;
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -30,22 +33,15 @@ pub enum RecorderMessage {
     /// From one of the arm's threads, follower or leader: it answers.
     ArmReady,
     /// From itself: what a dead child had said before is heard first.
-    ChildDied { child: ActorId, reason: String },
+    ChildDied { child: ActorId, reason: String, hold: Option<Hold> },
     /// From itself, after a delay: open a device again.
-    Restart(Device),
+    Restart { device: Device, hold: Hold },
     /// From the coordinator: all that was to be recorded is recorded and saved, or the run cannot go on.
-    RunEnded { failure: Option<String> },
+    RunEnded { failure: Option<RunError> },
     /// From the console or a signal.
     Key(Key),
     /// From the second signal: stop now, whatever is not saved yet. The arm is let go of all the same.
     Abort,
-}
-
-/// A part that is opened again when it fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Device {
-    Camera(CameraIndex),
-    Arm,
 }
 
 /// How a run ended.
@@ -57,6 +53,9 @@ pub enum RunError {
     /// The run could not go on. Episodes that were saved are safe.
     #[error("the run ended early: {0}; episodes saved before are complete")]
     Failed(String),
+    /// A device was lost that the run is not to go on without. All that was recorded is saved.
+    #[error("the run ended early: {0}; everything recorded up to then is saved")]
+    Lost(String),
 }
 
 /// All that a run is made of.
@@ -106,6 +105,8 @@ pub struct RecorderState {
     /// Devices that run, by actor.
     devices: BTreeMap<ActorId, (Device, ActorCell)>,
     restarts: BTreeMap<Device, Restarts>,
+    /// Devices that were lost and do not answer yet: why, and what keeps simulated time still while one is being opened.
+    away: BTreeMap<Device, (String, Option<Hold>)>,
     /// When each camera captured the first picture that is known of.
     captured: Vec<Option<u64>>,
     /// Arms that have not answered yet.
@@ -152,9 +153,8 @@ impl Actor for Recorder {
         let cameras = cameras(downstream());
         let arm = arm(downstream(), ticks.clone());
         let captured = vec![None; cameras.len()];
-        let arms_to_come = if arm.is_some() { 2 } else { 0 };
         let (outcome, hold) = (Some(outcome), Some(hold));
-        let (ticker, devices, restarts) = (None, BTreeMap::new(), BTreeMap::new());
+        let (ticker, devices, restarts, away) = Default::default();
         let mut state = RecorderState {
             clock,
             fps,
@@ -169,8 +169,9 @@ impl Actor for Recorder {
             ticker,
             devices,
             restarts,
+            away,
             captured,
-            arms_to_come,
+            arms_to_come: 0,
             hold,
             outcome,
         };
@@ -193,7 +194,7 @@ impl Actor for Recorder {
         match message {
             RecorderMessage::CameraReady { camera, mode, captured } => {
                 if state.ticker.is_some() {
-                    tracing::info!("camera {} is back", state.cameras[camera].name);
+                    state.back(Device::Camera(camera));
                 } else {
                     let (n, d) = mode.fps;
                     let name = &state.cameras[camera].name;
@@ -204,17 +205,28 @@ impl Actor for Recorder {
             }
             RecorderMessage::ArmReady => {
                 state.arms_to_come = state.arms_to_come.saturating_sub(1);
+                if state.arms_to_come == 0 && state.ticker.is_some() {
+                    state.back(Device::Arm);
+                }
                 state.start_ticking(&myself);
             }
-            RecorderMessage::ChildDied { child, reason } => state.died(&myself, child, reason),
-            RecorderMessage::Restart(device) => {
-                if state.outcome.is_some() {
-                    state.start(&myself, device).await?;
+            RecorderMessage::ChildDied { child, reason, hold } => state.died(&myself, child, reason, hold),
+            RecorderMessage::Restart { device, hold } => {
+                if state.outcome.is_none() {
+                    return Ok(());
+                }
+                match state.start(&myself, device).await {
+                    Ok(()) => {
+                        state.away.entry(device).and_modify(|(_, opening)| *opening = Some(hold));
+                    }
+                    // Its thread cannot be started, for want of memory perhaps: no reason to end the others.
+                    Err(error) => {
+                        tracing::warn!("{} cannot be opened again: {error}", state.describe(device).0);
+                        restart_after(&myself, &state.clock, device, Policy::DEVICE.longest_delay);
+                    }
                 }
             }
-            RecorderMessage::RunEnded { failure } => {
-                state.end(&myself, failure.map_or(Ok(()), |reason| Err(RunError::Failed(reason))));
-            }
+            RecorderMessage::RunEnded { failure } => state.end(&myself, failure.map_or(Ok(()), Err)),
             RecorderMessage::Abort => {
                 state.end(&myself, Err(RunError::Failed("stopped at once".into())));
             }
@@ -237,12 +249,15 @@ impl Actor for Recorder {
     ) -> Result<(), ActorProcessingErr> {
         // Supervision events overtake messages: the death is put at the end of the queue, behind what the dead child said.
         let died = match event {
-            SupervisionEvent::ActorFailed(who, error) => Some((who.get_id(), error.to_string())),
-            SupervisionEvent::ActorTerminated(who, _, reason) => Some((who.get_id(), reason.unwrap_or_default())),
+            SupervisionEvent::ActorFailed(who, error) => Some(match error.downcast::<Lost>() {
+                Ok(lost) => (who.get_id(), lost.reason, Some(lost.hold)),
+                Err(error) => (who.get_id(), error.to_string(), None),
+            }),
+            SupervisionEvent::ActorTerminated(who, _, reason) => Some((who.get_id(), reason.unwrap_or_default(), None)),
             _ => None,
         };
-        if let Some((child, reason)) = died {
-            let _ = myself.cast(RecorderMessage::ChildDied { child, reason });
+        if let Some((child, reason, hold)) = died {
+            let _ = myself.cast(RecorderMessage::ChildDied { child, reason, hold });
         }
         Ok(())
     }
@@ -286,6 +301,7 @@ impl RecorderState {
             }
             Device::Arm => {
                 let Some(arguments) = self.arm.clone() else { return Ok(()) };
+                self.arms_to_come = 2;
                 ArmActor::spawn_linked(None, ArmActor, arguments, me).await?.0.get_cell()
             }
         };
@@ -307,7 +323,8 @@ impl RecorderState {
         }
     }
 
-    fn died(&mut self, myself: &ActorRef<RecorderMessage>, child: ActorId, reason: String) {
+    /// `hold` keeps simulated time still until all that follows from the death is under way.
+    fn died(&mut self, myself: &ActorRef<RecorderMessage>, child: ActorId, reason: String, hold: Option<Hold>) {
         let Some((device, _)) = self.devices.remove(&child) else {
             // The coordinator, the pool or the writer: without them there is no run.
             return self.end(myself, Err(RunError::Failed(format!("an internal part failed: {reason}"))));
@@ -315,21 +332,57 @@ impl RecorderState {
         if self.ticker.is_none() {
             return self.end(myself, Err(RunError::Device(reason)));
         }
-        let (what, label) = match device {
-            Device::Camera(camera) => {
-                let _ = self.coordinator.cast(CoordinatorMessage::CameraLost { camera });
-                (format!("camera {}", self.cameras[camera].name), "camera")
-            }
-            Device::Arm => ("the arm".to_string(), "arm"),
-        };
+        let (name, on_loss, label) = self.describe(device);
+        let now_ns = self.clock.now().mono_ns;
         let restarts = self.restarts.entry(device).or_insert_with(|| Restarts::new(Policy::DEVICE));
-        match restarts.failed(self.clock.now().mono_ns) {
-            Decision::RestartAfter(delay) => {
-                tracing::warn!("{what} is lost: {reason}; its last value is held and marked; tried again in {delay:?}");
-                ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => "lost").increment(1);
-                restart_after(myself, device, delay);
+        let before = self.away.insert(device, (reason.clone(), None));
+        if before.is_none() && restarts.lost(now_ns) {
+            tracing::warn!(
+                "{name} was lost {KEEPS_FAILING} times within a minute: usually a loose or damaged cable, or a USB hub that cannot supply all that hangs on it: change the cable, use a hub with a power supply of its own, or another port"
+            );
+            ::metrics::counter!(metrics::RESTART_LOOPS, "device" => name.clone()).increment(1);
+        }
+        let keeps_failing = restarts.keeps_failing();
+        let Decision::RestartAfter(delay) = restarts.failed(now_ns) else {
+            return self.end(myself, Err(RunError::Failed(format!("{name}: {reason}"))));
+        };
+        match &before {
+            None => tracing::warn!("lost {name}: {reason}; {}; tried again in {delay:?}", consequence(on_loss)),
+            Some((known, _)) if *known == reason => tracing::debug!("{name}: {reason}; tried again in {delay:?}"),
+            Some(_) => tracing::warn!("{name} is still away: {reason}; tried again in {delay:?}"),
+        }
+        ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => "lost").increment(1);
+        restart_after(myself, &self.clock, device, delay);
+        if before.is_none() {
+            ::metrics::gauge!(metrics::DEVICE_AWAY, "device" => name.clone()).set(1.0);
+            let loss = Loss { device, name, on_loss, reason, keeps_failing };
+            let _ = self.coordinator.cast(CoordinatorMessage::DeviceLost { loss, hold: self.clock.hold() });
+        }
+        drop(hold);
+    }
+
+    /// A device that was lost answers again.
+    fn back(&mut self, device: Device) {
+        if let Some((_, opening)) = self.away.remove(&device) {
+            let (name, ..) = self.describe(device);
+            tracing::info!("{name} is back");
+            ::metrics::gauge!(metrics::DEVICE_AWAY, "device" => name).set(0.0);
+            let hold = opening.unwrap_or_else(|| self.clock.hold());
+            let _ = self.coordinator.cast(CoordinatorMessage::DeviceBack { device, hold });
+        }
+    }
+
+    /// Its name for people, what follows when it is lost, and its label in metrics.
+    fn describe(&self, device: Device) -> (String, OnLoss, &'static str) {
+        match device {
+            Device::Camera(camera) => {
+                let CameraArguments { name, config, .. } = &self.cameras[camera];
+                (format!("camera {name}"), config.on_loss, "camera")
             }
-            Decision::GiveUp => self.end(myself, Err(RunError::Failed(format!("{what}: {reason}")))),
+            Device::Arm => {
+                let on_loss = self.arm.as_ref().map_or(OnLoss::Hold, |arm| arm.config.robot.on_loss);
+                ("the arm".into(), on_loss, "arm")
+            }
         }
     }
 
@@ -340,7 +393,7 @@ impl RecorderState {
                 Ok(()) => self.ending.end_unless_interrupted(),
                 Err(RunError::Device(_)) => self.ending.end_unless_begun(),
                 // The next start goes on with it.
-                Err(RunError::Failed(_)) => {}
+                Err(RunError::Failed(_) | RunError::Lost(_)) => {}
             }
             let _ = sender.send(outcome);
             myself.stop(None);
@@ -348,10 +401,24 @@ impl RecorderState {
     }
 }
 
-fn restart_after(myself: &ActorRef<RecorderMessage>, device: Device, delay: Duration) {
-    let myself = myself.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(delay).await;
-        let _ = myself.cast(RecorderMessage::Restart(device));
+fn consequence(on_loss: OnLoss) -> &'static str {
+    match on_loss {
+        OnLoss::Hold => "its last value is held and marked",
+        OnLoss::Pause => "the episode is ended and kept, and the next one begins when it is back",
+        OnLoss::Discard => "the episode is thrown away, and recorded again when it is back",
+        OnLoss::Stop => "the episode is ended and kept, and the run ends",
+    }
+}
+
+/// Opens the device again after a delay, which is simulated where time is.
+fn restart_after(myself: &ActorRef<RecorderMessage>, clock: &Arc<dyn Clock>, device: Device, delay: Duration) {
+    // Takes part in simulated time from here on, which so cannot run past the delay.
+    let mut sleeper = clock.join(Rank::RESTART);
+    let due_ns = clock.now().mono_ns.saturating_add(delay.as_nanos() as u64);
+    let (myself, clock) = (myself.clone(), clock.clone());
+    tokio::task::spawn_blocking(move || {
+        if sleeper.sleep_until(due_ns) {
+            let _ = myself.cast(RecorderMessage::Restart { device, hold: clock.hold() });
+        }
     });
 }

@@ -1,5 +1,6 @@
 //! A thread that belongs to an actor and blocks on a device.
 
+use crate::clock::{Clock, Hold};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,22 @@ impl Worker {
                 Err(_) => tracing::error!("a device's thread hangs and is left behind"),
             }
         }
+    }
+}
+
+/// A device is gone, or cannot be opened. Simulated time stands still until everybody who must know has heard of it:
+/// a run with losses is then as repeatable as one without.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Lost {
+    pub reason: String,
+    pub hold: Hold,
+}
+
+impl Lost {
+    /// Now, for the reason that `error` gives.
+    pub fn new(error: impl std::fmt::Display, clock: &dyn Clock) -> Lost {
+        Lost { reason: error.to_string(), hold: clock.hold() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::calibration::CalibrationError;
 use super::feetech::packet::ErrorBits;
+use super::replay::ReplayError;
 use std::time::Duration;
 
 /// A motor as people know it.
@@ -78,6 +79,10 @@ pub enum ArmError {
     Goal { motor: Motor, value: f32 },
     #[error("robot.max_relative_target: {0}")]
     MaxRelativeTarget(String),
+    #[error("teleop.max_speed: {0}")]
+    MaxSpeed(String),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     #[error(
         "port = \"sim\": the simulated servo bus needs a pseudo terminal, which this system refuses ({0}): mount devpts on /dev/pts, as containers may lack"
     )]
@@ -103,7 +108,9 @@ impl ArmError {
             ArmError::Calibration(_) => "calibration",
             ArmError::NotKept { .. } => "not_kept",
             ArmError::WrongLength { .. } | ArmError::Goal { .. } => "goal",
-            ArmError::NoPort { .. } | ArmError::MaxRelativeTarget(_) => "config",
+            ArmError::NoPort { .. } | ArmError::MaxRelativeTarget(_) | ArmError::MaxSpeed(_) | ArmError::Replay(_) => {
+                "config"
+            }
             ArmError::Simulator(_) => "simulator",
             ArmError::Panicked { .. } => "panic",
         }

@@ -4,11 +4,14 @@
 //! composed of others puts their features one after the other. Nothing outside knows of motors or registers.
 
 pub mod calibration;
+pub mod cues;
 mod error;
 pub mod feetech;
 pub mod normalise;
+pub mod replay;
 pub mod sim;
 pub mod so101;
+pub mod trajectory;
 
 pub use error::{ArmError, Motor};
 
@@ -42,6 +45,12 @@ pub trait Teleop: Send {
     fn features(&self) -> Vec<String>;
     /// The action now, before `deadline`.
     fn action(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError>;
+    /// The action for a tick, before `deadline`. Only a source that depends on the grid has more to say than
+    /// [`Teleop::action`].
+    fn action_at(&mut self, tick: u64, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+        let _ = tick;
+        self.action(deadline)
+    }
     /// As [`Robot::take_faults`].
     fn take_faults(&mut self) -> Vec<ArmError> {
         Vec::new()
@@ -62,7 +71,7 @@ pub fn probe_robot(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Opt
 /// As [`probe_robot`], for the leader.
 pub fn probe_teleop(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Option<bool>, ArmError> {
     match config.kind {
-        schema::TeleopKind::None => Ok(None),
+        schema::TeleopKind::None | schema::TeleopKind::Replay => Ok(None),
         schema::TeleopKind::So101Leader => so101::probe_leader(config, clock).map(Some),
     }
 }
@@ -72,6 +81,24 @@ pub fn features(kind: schema::RobotKind) -> Vec<String> {
     match kind {
         schema::RobotKind::None => Vec::new(),
         schema::RobotKind::So101Follower => so101::features(),
+    }
+}
+
+/// One number above 0 for each motor; else what is wrong, in words.
+fn per_motor(config: &schema::PerMotor, motors: &[&str]) -> Result<Vec<f64>, String> {
+    let numbers = match config {
+        schema::PerMotor::All(number) => vec![*number; motors.len()],
+        schema::PerMotor::ByMotor(numbers) => {
+            if !(numbers.len() == motors.len() && motors.iter().all(|name| numbers.contains_key(*name))) {
+                let (expected, found) = (motors.join(", "), numbers.keys().cloned().collect::<Vec<_>>().join(", "));
+                return Err(format!("expected one number for each of {expected}; found {found}"));
+            }
+            motors.iter().map(|name| numbers[*name]).collect()
+        }
+    };
+    match numbers.iter().find(|number| !(number.is_finite() && **number > 0.0)) {
+        Some(number) => Err(format!("expected numbers above 0, found {number}")),
+        None => Ok(numbers),
     }
 }
 
@@ -92,10 +119,11 @@ pub fn open_robot(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Opti
     })
 }
 
-/// Connects the leader of the configuration; none for `type = "none"`. As [`open_robot`].
+/// Connects the leader of the configuration; none for `type = "none"`, and for a replay, which is no device
+/// ([`replay::Replay`]). As [`open_robot`].
 pub fn open_teleop(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Option<Box<dyn Teleop>>, ArmError> {
     Ok(match config.kind {
-        schema::TeleopKind::None => None,
+        schema::TeleopKind::None | schema::TeleopKind::Replay => None,
         schema::TeleopKind::So101Leader => Some(Box::new(so101::Leader::connect(config, clock)?)),
     })
 }

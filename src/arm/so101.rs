@@ -62,6 +62,27 @@ pub fn probe_leader(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<b
     Arm::open(&leader::settings(config), clock).map(|(_, calibrated)| calibrated)
 }
 
+/// Lowest and highest value of each of the follower's features, by its calibration file. Touches no device.
+pub fn follower_ranges(config: &schema::Robot) -> Result<Vec<(f64, f64)>, ArmError> {
+    let settings = follower::settings(config);
+    let calibration = load_calibration(&settings, settings.port == Some(SIM))?;
+    let range = |(&(_, id), (_, joint)): (&(&str, u8), &(String, JointCalibration))| {
+        let (norm, range) = (norm(id, config.use_degrees), joint.range());
+        let [a, b] = [range.min, range.max].map(|step| normalise(norm, range, step));
+        (a.min(b), a.max(b))
+    };
+    Ok(MOTORS.iter().zip(&calibration.0).map(range).collect())
+}
+
+/// What a motor's value means.
+fn norm(id: u8, use_degrees: bool) -> Norm {
+    match (id, use_degrees) {
+        (GRIPPER, _) => Norm::Percent,
+        (_, true) => Norm::Degrees,
+        (_, false) => Norm::Range100,
+    }
+}
+
 /// The feature names of an arm, follower or leader.
 pub fn features() -> Vec<String> {
     MOTORS.iter().map(|(name, _)| format!("{name}.pos")).collect()
@@ -123,14 +144,13 @@ impl Arm {
         let calibration = load_calibration(settings, port == SIM)?;
         let sim = if port == SIM { Some(SimBus::start(settings.sim, clock.clone())?) } else { None };
         let path = sim.as_ref().map_or(port, SimBus::path);
-        let body = if settings.use_degrees { Norm::Degrees } else { Norm::Range100 };
         let joints: Vec<Joint> = MOTORS
             .iter()
             .zip(calibration.0)
             .map(|(&(name, id), (_, calibration))| Joint {
                 motor: Motor { id, name },
                 calibration,
-                norm: if id == GRIPPER { Norm::Percent } else { body },
+                norm: norm(id, settings.use_degrees),
             })
             .collect();
         let bus = Bus::open(path, joints.iter().map(|j| j.motor).collect(), clock.is_simulated())?;

@@ -50,9 +50,11 @@ pub struct Robot {
     /// Degrees for the five joints, as LeRobot since 0.4.4; false: −100…100 of the calibrated range.
     pub use_degrees: bool,
     /// Largest step of a goal beyond the present position, in normalised units: one number, or one for each motor.
-    pub max_relative_target: Option<MaxRelativeTarget>,
+    pub max_relative_target: Option<PerMotor>,
     /// Switch the motors' torque off when the recorder ends.
     pub disable_torque_on_disconnect: bool,
+    /// When the arm, or what it follows, is lost: `hold` goes on with its last values, marked; `pause` ends and keeps the episode, and begins the next one when it is back; `discard` throws the episode away and records it anew when it is back; `stop` ends and keeps the episode, and the run.
+    pub on_loss: OnLoss,
     /// The cameras by name: a camera `front` becomes the feature `observation.images.front`.
     pub cameras: BTreeMap<String, Camera>,
 }
@@ -71,7 +73,7 @@ pub enum RobotKind {
 /// A limit for every motor, or one for each by name.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(untagged)]
-pub enum MaxRelativeTarget {
+pub enum PerMotor {
     /// The same for every motor.
     All(f64),
     /// By motor name, such as `shoulder_pan`.
@@ -100,9 +102,27 @@ pub struct Camera {
     /// Pixel format, exactly four characters: `MJPG` or `YUYV`.
     #[serde(default = "default_fourcc")]
     pub fourcc: String,
+    /// When the camera is lost: `hold` goes on with its last picture, marked; `pause`, `discard` and `stop` as in `robot.on_loss`.
+    #[serde(default)]
+    pub on_loss: OnLoss,
     /// Only for `file` and `synthetic`: false runs the whole recording as fast as the machine can, in simulated time.
     #[serde(default = "yes")]
     pub realtime: bool,
+}
+
+/// What becomes of the episode when a device is lost. It is opened again in any case.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLoss {
+    /// Rows go on with the last value, marked.
+    #[default]
+    Hold,
+    /// The episode is ended and kept; the next one begins when the device is back.
+    Pause,
+    /// The episode is thrown away, and recorded anew when the device is back.
+    Discard,
+    /// The episode is ended and kept, and the run ends.
+    Stop,
 }
 
 /// Where a camera's frames come from.
@@ -141,7 +161,7 @@ impl IndexOrPath {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Teleop {
-    /// `so101_leader`, or `none`.
+    /// `so101_leader`, `replay` (a motion that was recorded, without a person), or `none`.
     #[serde(rename = "type")]
     pub kind: TeleopKind,
     /// Serial port of the leader; `sim` starts a simulated leader that moves by itself.
@@ -152,6 +172,16 @@ pub struct Teleop {
     pub calibration_dir: Option<PathBuf>,
     /// Degrees for the five joints, as LeRobot since 0.4.4; must equal the robot's.
     pub use_degrees: bool,
+    /// Only for `replay`: the root of a LeRobot v3.0 data set, or a CSV file with a header of the robot's features and, where it has time stamps, `timestamp` in seconds.
+    pub path: Option<PathBuf>,
+    /// Only for `replay` of a data set: the episode whose `action` is replayed, or, in a data set without, `observation.state`.
+    pub episode: Option<u64>,
+    /// Only for `replay` of a file without time stamps: its rows a second; left out: `dataset.fps`.
+    pub fps: Option<u32>,
+    /// Only for `replay`: fastest motion of a joint in normalised units a second: one number, or one for each motor.
+    pub max_speed: PerMotor,
+    /// Only for `replay`: the way to the motion's first pose takes at least so long, in seconds.
+    pub ramp_s: f64,
 }
 
 /// Which leader moves the robot.
@@ -163,6 +193,8 @@ pub enum TeleopKind {
     None,
     /// An SO-101 leader arm.
     So101Leader,
+    /// A motion that was recorded, or written to a file.
+    Replay,
 }
 
 /// What is recorded, where to, and how.
@@ -427,6 +459,7 @@ impl Default for Robot {
             use_degrees: true,
             max_relative_target: None,
             disable_torque_on_disconnect: true,
+            on_loss: OnLoss::Hold,
             cameras: BTreeMap::new(),
         }
     }
@@ -434,7 +467,18 @@ impl Default for Robot {
 
 impl Default for Teleop {
     fn default() -> Teleop {
-        Teleop { kind: TeleopKind::None, port: None, id: None, calibration_dir: None, use_degrees: true }
+        Teleop {
+            kind: TeleopKind::None,
+            port: None,
+            id: None,
+            calibration_dir: None,
+            use_degrees: true,
+            path: None,
+            episode: None,
+            fps: None,
+            max_speed: PerMotor::All(180.0),
+            ramp_s: 2.0,
+        }
     }
 }
 

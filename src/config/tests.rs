@@ -1,3 +1,4 @@
+use super::schema::OnLoss;
 use super::*;
 
 const SMALL: &str = r#"
@@ -59,6 +60,7 @@ fn defaults_are_lerobots() {
     assert!(config.dataset.streaming_encoding && !config.dataset.gpu_video_encoding && !config.dataset.resume);
     assert_eq!(config.dataset.encoder, schema::Encoder::default());
     assert!(config.robot.use_degrees && config.robot.disable_torque_on_disconnect);
+    assert_eq!((config.robot.on_loss, config.robot.cameras["front"].on_loss), (OnLoss::Hold, OnLoss::Hold));
 }
 
 #[test]
@@ -95,7 +97,11 @@ fn each_mistake_is_named_with_place_expected_found_and_remedy() {
     check("robot.cameras.front.width", "641", &["robot.cameras.front.width", "even"]);
     check("robot.cameras.front.type", "v4l", &["robot.cameras.front.index_or_path", "/dev/v4l/by-id"]);
     check("robot.cameras.front.type", "gopro", &["robot.cameras.front.type", "gopro", "v4l"]);
-    check("robot.type", "so101_follower", &["robot.port", "teleop.type"]);
+    check("robot.cameras.front.on_loss", "wait", &["robot.cameras.front.on_loss", "wait", "pause"]);
+    check("robot.on_loss", "wait", &["robot.on_loss", "wait", "discard"]);
+    check("robot.type", "so101_follower", &["robot.port", "teleop.type", "so101_leader or replay"]);
+    check("teleop.type", "replay", &["robot.type", "teleop.path", "teleop.episode"]);
+    check("teleop.max_speed", "\"fast\"", &["teleop.max_speed"]);
     check("teleop.type", "so101_leader", &["robot.type", "teleop.port"]);
     check("metrics.listen", "0.0.0.0:9464", &["metrics.listen", "loopback"]);
     check("metrics.listen", "here", &["metrics.listen", "ADDRESS:PORT"]);
@@ -177,7 +183,7 @@ fn docs_config_md_is_the_schema() {
 fn the_examples_and_the_readme_are_valid() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
-    for name in ["examples/lab.toml", "examples/demo.toml"] {
+    for name in ["examples/lab.toml", "examples/demo.toml", "examples/replay.toml"] {
         with(&read(name), &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     let readme = read("README.md");

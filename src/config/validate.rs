@@ -332,7 +332,7 @@ fn arms(config: &Config, found: &mut Vec<Problem>) {
         if teleop.kind == TeleopKind::None {
             found.push(Problem::new(
                 "teleop.type",
-                "so101_leader where robot.type = \"so101_follower\"",
+                "so101_leader or replay where robot.type = \"so101_follower\"",
                 "none",
                 "the recorded action is the leader's: configure one, or set robot.type = \"none\"",
             ));
@@ -345,15 +345,12 @@ fn arms(config: &Config, found: &mut Vec<Problem>) {
                 "the leader's value is the follower's goal: both need one unit",
             ));
         }
-        match &robot.max_relative_target {
-            Some(MaxRelativeTarget::All(limit)) => positive(found, "robot.max_relative_target", *limit),
-            Some(MaxRelativeTarget::ByMotor(limits)) => {
-                for (motor, limit) in limits {
-                    positive(found, &format!("robot.max_relative_target.{motor}"), *limit);
-                }
-            }
-            None => {}
+        if let Some(limits) = &robot.max_relative_target {
+            positive(found, "robot.max_relative_target", limits);
         }
+    }
+    if teleop.kind == TeleopKind::Replay {
+        replay(config, found);
     }
     if teleop.kind == TeleopKind::So101Leader {
         if robot.kind == RobotKind::None {
@@ -382,9 +379,43 @@ fn arms(config: &Config, found: &mut Vec<Problem>) {
     }
 }
 
-fn positive(found: &mut Vec<Problem>, place: &str, limit: f64) {
-    if !(limit > 0.0 && limit.is_finite()) {
-        found.push(Problem::new(place, "a step above 0", limit.to_string(), "leave it out for no limit"));
+fn replay(config: &Config, found: &mut Vec<Problem>) {
+    let (robot, teleop) = (&config.robot, &config.teleop);
+    if robot.kind == RobotKind::None {
+        found.push(Problem::new(
+            "robot.type",
+            "so101_follower where teleop.type = \"replay\"",
+            "none",
+            "set robot.type = \"so101_follower\", or teleop.type = \"none\"",
+        ));
+    }
+    if teleop.path.is_none() {
+        found.push(Problem::new(
+            "teleop.path",
+            "a data set's folder or a CSV file",
+            "nothing",
+            "give the root of a LeRobot v3.0 data set, and teleop.episode, or a CSV file with a header of the robot's features",
+        ));
+    }
+    if let Some(fps) = teleop.fps {
+        in_range(found, "teleop.fps", fps, 1, 1000.0, "give the file's rows a second, or leave it out for dataset.fps");
+    }
+    in_range(found, "teleop.ramp_s", teleop.ramp_s, 0, 600.0, "give it in seconds; 2 is gentle");
+    positive(found, "teleop.max_speed", &teleop.max_speed);
+}
+
+fn positive(found: &mut Vec<Problem>, place: &str, limits: &PerMotor) {
+    let mut check = |place: &str, limit: f64| {
+        if !(limit > 0.0 && limit.is_finite()) {
+            let remedy = "give it in normalised units, or leave it out";
+            found.push(Problem::new(place, "a number above 0", limit.to_string(), remedy));
+        }
+    };
+    match limits {
+        PerMotor::All(limit) => check(place, *limit),
+        PerMotor::ByMotor(limits) => {
+            limits.iter().for_each(|(motor, limit)| check(&format!("{place}.{motor}"), *limit))
+        }
     }
 }
 
@@ -404,7 +435,8 @@ fn simulated_time(config: &Config, found: &mut Vec<Problem>) {
             },
         ));
     }
-    for (place, port) in [("robot.port", &config.robot.port), ("teleop.port", &config.teleop.port)] {
+    let leader = if config.teleop.kind == TeleopKind::So101Leader { &config.teleop.port } else { &None };
+    for (place, port) in [("robot.port", &config.robot.port), ("teleop.port", leader)] {
         if let Some(port) = port.as_deref().filter(|port| *port != "sim") {
             found.push(Problem::new(
                 place,

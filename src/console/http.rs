@@ -129,6 +129,10 @@ fn ailments(status: &Status) -> Vec<String> {
         .map(|camera| format!("camera {} delivers no picture", camera.name))
         .collect();
     list.extend(status.stuck.iter().map(|part| format!("{part}: stuck")));
+    if running {
+        list.extend(status.lost.iter().map(|lost| format!("lost: {lost}")));
+        list.extend(status.failing.iter().map(|name| format!("{name} keeps being lost")));
+    }
     if status.failed > 0 {
         list.push(format!("{} takes could not be saved", status.failed));
     }
@@ -170,5 +174,10 @@ mod tests {
         });
         let (code, body) = get("GET", "/healthz", &status).await;
         assert!(code == 503 && body.contains("front"), "{body}");
+        status.send_modify(|s| {
+            s.cameras.clear();
+            s.lost = vec!["the arm: unplugged".into()];
+        });
+        assert_eq!(get("GET", "/healthz", &status).await, (503, "lost: the arm: unplugged\n".into()));
     }
 }

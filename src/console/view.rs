@@ -8,6 +8,8 @@ use crate::status::{Phase, Status};
 pub fn block(status: &Status, columns: usize, rows: usize) -> Vec<String> {
     let mut lines = vec![String::new(), headline(status), bar(status, columns)];
     lines.extend(cameras(status));
+    lines.extend(status.lost.iter().map(|lost| format!("  {LOST}  {lost}")));
+    lines.extend(status.failing.iter().map(|name| format!("  {name} keeps being lost: check its cable and hub")));
     if status.arm_misses > 0 {
         lines.push(format!("  rows without an answer of the arm in time: {}", status.arm_misses));
     }
@@ -26,8 +28,9 @@ pub fn line(status: &Status) -> String {
         .map(|c| format!("{} {:.1} fps {} dropped queue {}", c.name, c.rate, c.dropped, c.queue))
         .collect();
     let waiting = if status.waiting > 0 { format!("; {} to encode", status.waiting) } else { String::new() };
+    let lost: String = status.lost.iter().map(|lost| format!("; {LOST} {lost}")).collect();
     format!(
-        "{} episode {} of {}, {} of {}; {}{waiting}; disk {}",
+        "{} episode {} of {}, {} of {}; {}{waiting}{lost}; disk {}",
         phase(status.phase),
         status.episode,
         status.episodes,
@@ -46,6 +49,12 @@ fn headline(status: &Status) -> String {
         Phase::Recording if status.held && status.room == Room::None => {
             format!("episode {episode} of {episodes} begins when there is room on the disk")
         }
+        Phase::Recording if status.missing => {
+            format!("episode {episode} of {episodes} begins when all devices are back")
+        }
+        Phase::Recording if status.approaching && status.elapsed_s == 0.0 => {
+            format!("episode {episode} of {episodes} begins when the arm is in its first pose")
+        }
         Phase::Recording if status.held => {
             format!("episode {episode} of {episodes} begins when encoders have caught up")
         }
@@ -53,6 +62,8 @@ fn headline(status: &Status) -> String {
     };
     let (mark, phase) = match status.phase {
         Phase::Recording if status.held && status.room == Room::None => (' ', "paused"),
+        Phase::Recording if status.missing => (' ', "waiting"),
+        Phase::Recording if status.approaching && status.elapsed_s == 0.0 => (' ', "moving"),
         Phase::Recording if status.held => (' ', "encoding"),
         Phase::Recording => (RECORDING, phase(status.phase)),
         other => (' ', phase(other)),
@@ -64,6 +75,8 @@ fn headline(status: &Status) -> String {
 pub const RECORDING: char = '●';
 /// Stands instead of a camera's rate.
 pub const NO_PICTURE: &str = "NO PICTURE";
+/// Stands before a device that is away.
+pub const LOST: &str = "LOST";
 /// Stands before the number of takes that could not be saved.
 pub const FAILED: &str = "FAILED";
 
@@ -204,6 +217,13 @@ mod tests {
         let full = also(|s| (s.held, s.room) = (true, Room::None));
         assert!(full.contains("  paused     episode 3 of 20 begins when there is room on the disk"), "{full}");
         assert!(full.contains("disk LOW 212 GiB free"), "{full}");
+        let lost = also(|s| {
+            s.missing = true;
+            s.lost = vec!["camera wrist: unplugged".into()];
+            s.failing = vec!["camera wrist".into()];
+        });
+        assert!(lost.contains("  waiting    episode 3 of 20 begins when all devices are back"), "{lost}");
+        assert!(lost.contains("  LOST  camera wrist: unplugged\n  camera wrist keeps being lost: check its"), "{lost}");
         let starting = also(|s| (s.phase, s.elapsed_s, s.left_s) = (Phase::Starting, 0.0, 0.0));
         assert!(
             starting.contains("  starting   opening cameras and arm") && !starting.contains(NO_PICTURE),

@@ -16,7 +16,7 @@
 //! recorder/labels.json                       what the operator says of episodes, by episode index
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub const INFO: &str = "meta/info.json";
 pub const STATS: &str = "meta/stats.json";
@@ -115,9 +115,44 @@ pub fn recovered_video(key: &str) -> String {
     format!(".recovered-{key}.mp4")
 }
 
+/// Fills in a template of info.json, such as [`VIDEO_TEMPLATE`]; what is wrong with it, in words.
+pub fn from_template(template: &str, key: &str, (chunk, file): (u64, u64)) -> Result<PathBuf, String> {
+    let unknown = || format!("the template `{template}` in info.json");
+    let mut path = String::new();
+    let mut rest = template;
+    while let Some((text, tail)) = rest.split_once('{') {
+        let (field, tail) = tail.split_once('}').ok_or_else(unknown)?;
+        let (name, format) = field.split_once(':').unwrap_or((field, ""));
+        // A longer number than any: who asks for it wants memory.
+        let width = Some(format.trim_end_matches('d').parse().unwrap_or(0)).filter(|width| *width <= 20);
+        let width: usize = width.ok_or_else(unknown)?;
+        path += text;
+        path += &match name {
+            "video_key" => key.to_string(),
+            "chunk_index" | "episode_chunk" => format!("{chunk:0width$}"),
+            "file_index" => format!("{file:0width$}"),
+            _ => return Err(unknown()),
+        };
+        rest = tail;
+    }
+    let path = PathBuf::from(path + rest);
+    let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if inside { Ok(path) } else { Err(format!("the path {}, which leads out of the data set", path.display())) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_come_from_the_template() {
+        let path = |template: &str| from_template(template, "a.b", (1, 23)).map(|path| path.display().to_string());
+        assert_eq!(path(VIDEO_TEMPLATE), Ok("videos/a.b/chunk-001/file-023.mp4".into()));
+        assert_eq!(path("{video_key}/{file_index}.mp4"), Ok("a.b/23.mp4".into()));
+        for bad in ["{video_key", "{other}.mp4", "../{video_key}.mp4", "/x/{video_key}.mp4"] {
+            assert!(path(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn files_are_counted_by_chunks_of_a_thousand() {

@@ -40,6 +40,9 @@ pub struct RowFrame {
     pub repeated: bool,
     /// The picture is older than the camera's rate allows.
     pub late: bool,
+    /// The camera was away.
+    #[serde(default)]
+    pub lost: bool,
 }
 
 /// What is known of the arm in a row.
@@ -53,6 +56,9 @@ pub struct RowArm {
     pub action_reused: bool,
     /// The goal really sent, after limits; empty when none was sent.
     pub goal_sent: Vec<f32>,
+    /// The arm was away: state and action are the last ones.
+    #[serde(default)]
+    pub lost: bool,
 }
 
 impl Row {
@@ -92,8 +98,9 @@ pub type Substituted = HashMap<u64, DropReason>;
 
 /// The table in `recorder/rows/`: one line for each row of the episode. Times are nanoseconds, `mono` on the kernel's
 /// monotonic clock, `utc` since 1970. Columns: `frame_index`, `tick/*`; for each camera `KEY/captured_*`,
-/// `KEY/arrived_*`, `KEY/sequence`, `KEY/repeated`, `KEY/late`, `KEY/substituted` (the reason, or null); with an arm
-/// `arm/sampled_*`, `arm/state_reused`, `arm/action_reused` and `arm/goal_sent` (null where none was sent).
+/// `KEY/arrived_*`, `KEY/sequence`, `KEY/repeated`, `KEY/late`, `KEY/lost`, `KEY/substituted` (the reason, or null); with
+/// an arm `arm/sampled_*`, `arm/state_reused`, `arm/action_reused`, `arm/lost` and `arm/goal_sent` (null where none was
+/// sent). Tables of version 0.1.0 have no `lost`.
 pub fn sidecar(spec: &DatasetSpec, rows: &[Row], substituted: &[Substituted]) -> Result<Vec<u8>, DatasetError> {
     let mut columns = Columns::default();
     columns.push("frame_index", (0..rows.len() as i64).collect::<Int64Array>());
@@ -108,6 +115,7 @@ pub fn sidecar(spec: &DatasetSpec, rows: &[Row], substituted: &[Substituted]) ->
         columns.push(name("sequence"), frames().map(|f| f.sequence as i64).collect::<Int64Array>());
         columns.push(name("repeated"), flags(|f| f.repeated));
         columns.push(name("late"), flags(|f| f.late));
+        columns.push(name("lost"), flags(|f| f.lost));
         let reasons = (0..rows.len() as u64).map(|k| substituted.get(&k).map(|reason| reason.name()));
         columns.push(name("substituted"), reasons.collect::<StringArray>());
     }
@@ -116,6 +124,7 @@ pub fn sidecar(spec: &DatasetSpec, rows: &[Row], substituted: &[Substituted]) ->
         push_stamps(&mut columns, "arm/sampled_", arms().map(|arm| Some(arm?.sampled)));
         columns.push("arm/state_reused", arms().map(|arm| Some(arm?.state_reused)).collect::<BooleanArray>());
         columns.push("arm/action_reused", arms().map(|arm| Some(arm?.action_reused)).collect::<BooleanArray>());
+        columns.push("arm/lost", arms().map(|arm| Some(arm?.lost)).collect::<BooleanArray>());
         let n = spec.action_names.len();
         let sent: Vec<bool> = arms().map(|arm| arm.is_some_and(|arm| n > 0 && arm.goal_sent.len() == n)).collect();
         let goals = arms().zip(&sent).filter_map(|(arm, &sent)| arm.filter(|_| sent));

@@ -3,7 +3,7 @@
 use super::checksums::FileSum;
 use super::rows::Row;
 use super::spec::DatasetSpec;
-use crate::account::{CameraAccount, TakeReport};
+use crate::account::{CameraAccount, Gaps, TakeReport};
 use crate::frame::DropReason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,6 +18,9 @@ pub struct EpisodeCounters {
     /// Changes of encoders beyond those that the cameras list.
     #[serde(default)]
     pub more_encoder_switches: u64,
+    /// Rows without the arm.
+    #[serde(default)]
+    pub arm: Gaps,
 }
 
 impl EpisodeCounters {
@@ -43,11 +46,17 @@ impl EpisodeCounters {
                 dropped: account.dropped,
                 encoder: encoders.get(&index).cloned().unwrap_or_default(),
                 encoder_switches: switches.iter().filter(|(c, _)| *c == index).map(|(_, s)| s.clone()).collect(),
+                gaps: account.gaps,
             };
             (name.clone(), counters)
         };
         let cameras = names.iter().zip(accounts).enumerate().map(camera).collect();
-        EpisodeCounters { cameras, arm_errors: report.arm_errors.clone(), more_encoder_switches: 0 }
+        EpisodeCounters {
+            cameras,
+            arm_errors: report.arm_errors.clone(),
+            more_encoder_switches: 0,
+            arm: report.arm_gaps.clone(),
+        }
     }
 }
 
@@ -68,6 +77,9 @@ pub struct CameraCounters {
     pub encoder: String,
     /// Changes of the encoder during the episode.
     pub encoder_switches: Vec<EncoderSwitch>,
+    /// Rows without the camera.
+    #[serde(flatten)]
+    pub gaps: Gaps,
 }
 
 impl CameraCounters {
@@ -130,6 +142,9 @@ pub struct EpisodeSummary {
     /// Changes of encoders beyond those that the cameras list.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_encoder_switches: u64,
+    /// Rows without the arm.
+    #[serde(default)]
+    pub arm: Gaps,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -205,6 +220,7 @@ pub fn summarise(
         arm_errors: counters.arm_errors.clone(),
         recovered: None,
         files: Vec::new(),
+        arm: counters.arm.clone(),
     }
 }
 

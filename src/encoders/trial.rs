@@ -161,6 +161,7 @@ impl Pictures {
             height,
             fps: FPS,
             fourcc: "MJPG".into(),
+            on_loss: Default::default(),
             realtime: false,
         };
         let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(Stamp::default()));

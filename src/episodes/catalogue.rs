@@ -3,7 +3,7 @@
 use super::rewrite::{flatten, words};
 use super::{EpisodesError, damaged};
 use crate::dataset::{DatasetError, disk, layout};
-use crate::regenerate::source::{fill_template, read_info};
+use crate::regenerate::source::read_info;
 use arrow_array::{Array, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -93,7 +93,7 @@ impl Catalogue {
                         number(&format!("{prefix}/chunk_index"))? as u64,
                         number(&format!("{prefix}/file_index"))? as u64,
                     );
-                    fill_template(template, key, place).map_err(&wrong)
+                    layout::from_template(template, key, place).map_err(&wrong)
                 };
                 let mut videos = Vec::new();
                 for key in &self.cameras {

@@ -5,7 +5,7 @@ use crate::dataset::reader::TableReader;
 use crate::dataset::{DatasetError, disk, info, layout};
 use arrow_array::{Array, Float64Array, Int64Array, RecordBatch};
 use serde_json::{Value, json};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, DatasetError>;
 
@@ -211,7 +211,7 @@ fn read_episodes(path: &Path, cameras: &[Camera], template: &str, episodes: &mut
             for Camera { key, .. } in cameras {
                 let column = |name: &str| number(&format!("videos/{key}/{name}"));
                 let place = (column("chunk_index")? as u64, column("file_index")? as u64);
-                let path = fill_template(template, key, place).map_err(damaged)?;
+                let path = layout::from_template(template, key, place).map_err(damaged)?;
                 videos.push(Span { place, path, from_s: column("from_timestamp")? });
             }
             episodes.push(Episode { index, length: number("length")? as u64, videos });
@@ -231,31 +231,6 @@ fn number(batch: &RecordBatch, name: &str, row: usize) -> std::result::Result<f6
         column.as_any().downcast_ref::<Float64Array>().map(|floats| floats.value(row))
     };
     value.filter(|v| v.is_finite() && *v >= 0.0).ok_or_else(|| format!("no number in row {row} of column `{name}`"))
-}
-
-/// Fills in a template of info.json, such as `videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4`.
-pub fn fill_template(template: &str, key: &str, (chunk, file): (u64, u64)) -> std::result::Result<PathBuf, String> {
-    let unknown = || format!("the template `{template}` in info.json");
-    let mut path = String::new();
-    let mut rest = template;
-    while let Some((text, tail)) = rest.split_once('{') {
-        let (field, tail) = tail.split_once('}').ok_or_else(unknown)?;
-        let (name, format) = field.split_once(':').unwrap_or((field, ""));
-        // A longer number than any: who asks for it wants memory.
-        let width = Some(format.trim_end_matches('d').parse().unwrap_or(0)).filter(|width| *width <= 20);
-        let width: usize = width.ok_or_else(unknown)?;
-        path += text;
-        path += &match name {
-            "video_key" => key.to_string(),
-            "chunk_index" | "episode_chunk" => format!("{chunk:0width$}"),
-            "file_index" => format!("{file:0width$}"),
-            _ => return Err(unknown()),
-        };
-        rest = tail;
-    }
-    let path = PathBuf::from(path + rest);
-    let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
-    if inside { Ok(path) } else { Err(format!("the path {}, which leads out of the data set", path.display())) }
 }
 
 fn invalid(path: &Path, expected: &str, found: String) -> DatasetError {
@@ -280,17 +255,5 @@ mod tests {
             (1, 30, (0, 0), 1.0)
         );
         assert!(root.join(&second.videos[1].path).is_file());
-    }
-
-    #[test]
-    fn paths_come_from_the_template() {
-        let path = |template: &str| fill_template(template, "a.b", (1, 23)).map(|path| path.display().to_string());
-        assert_eq!(path(layout::VIDEO_TEMPLATE), Ok("videos/a.b/chunk-001/file-023.mp4".into()));
-        assert_eq!(path("{video_key}/{file_index}.mp4"), Ok("a.b/23.mp4".into()));
-        for bad in
-            ["{video_key", "{other}.mp4", "../{video_key}.mp4", "/x/{video_key}.mp4", "{file_index:0999999d}.mp4"]
-        {
-            assert!(path(bad).is_err(), "{bad}");
-        }
     }
 }

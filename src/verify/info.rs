@@ -3,7 +3,6 @@
 use super::report::Report;
 use super::rules;
 use crate::dataset::{info, layout};
-use crate::regenerate::source::fill_template;
 use arrow_schema::DataType;
 use serde_json::Value;
 use std::path::Path;
@@ -106,9 +105,9 @@ impl Facts {
             None if !needed => String::new(),
             found => {
                 let found = found.unwrap_or_default();
-                let known = fill_template(found, "key", (0, 0)).is_ok_and(|path| {
+                let known = layout::from_template(found, "key", (0, 0)).is_ok_and(|path| {
                     // Without both numbers files would lie on top of each other.
-                    let differ = |place| fill_template(found, "key", place).is_ok_and(|other| other != path);
+                    let differ = |place| layout::from_template(found, "key", place).is_ok_and(|other| other != path);
                     differ((1, 0)) && differ((0, 1))
                 });
                 if !known {
@@ -302,6 +301,6 @@ fn splits(found: &Value, episodes: u64, report: &mut Report) {
 
 /// The file of a series, from the data set's root.
 pub fn file(template: &str, key: &str, place: (u64, u64)) -> Option<String> {
-    let path = fill_template(template, key, place).ok()?;
+    let path = layout::from_template(template, key, place).ok()?;
     Some(Path::new(&path).to_str()?.to_owned())
 }

@@ -279,6 +279,7 @@ pub fn row(spec: &DatasetSpec, k: usize) -> Row {
         sequence: k as u64,
         repeated: false,
         late: k % 7 == 6,
+        lost: i == 1 && k == 4,
     };
     let n = spec.action_names.len();
     Row {
@@ -292,6 +293,7 @@ pub fn row(spec: &DatasetSpec, k: usize) -> Row {
             state_reused: k == 3,
             action_reused: k == 5,
             goal_sent: if k == 0 { vec![] } else { (0..n).map(|i| value(i) + 0.25).collect() },
+            lost: k == 5,
         }),
     }
 }

@@ -11,6 +11,7 @@ use recorder::codec::gpu::{GpuReport, Prober};
 use recorder::codec::stream::Encoded;
 use recorder::config::{self, Config, Override};
 use recorder::dataset::EpisodeSummary;
+use recorder::devices::Devices;
 use recorder::frame::Frame;
 use recorder::run::{self, Parts, Running};
 use recorder::status::{self, SharedStatus, Status};
@@ -80,6 +81,15 @@ pub async fn start_with(
     let status = status::shared();
     let parts = Parts { clock, open_encoder, gpu, status: status.clone(), on_saved: Box::new(|_, _| {}) };
     (run::start(config, dataset, parts).await.unwrap(), status)
+}
+
+/// A run that goes on, with devices of the test's, and its status.
+pub async fn start_on(config: &Arc<Config>, clock: Arc<dyn Clock>, devices: Devices) -> (Running, SharedStatus) {
+    let dataset = run::open_dataset(config).unwrap();
+    let status = status::shared();
+    let open_encoder = backend::standard();
+    let parts = Parts { clock, open_encoder, gpu: None, status: status.clone(), on_saved: Box::new(|_, _| {}) };
+    (run::start_with(config, dataset, parts, devices).await.unwrap(), status)
 }
 
 /// A whole run; its last status.

@@ -4,9 +4,9 @@ use super::{Arm, FOLLOWER_PLACE, GRIPPER, GRIPPER_LIMITS, IDS, PID, Settings, fe
 use crate::arm::feetech::registers as reg;
 use crate::arm::normalise::{normalise, unnormalise_f32};
 use crate::arm::sim::SimKind;
-use crate::arm::{ArmError, Robot};
+use crate::arm::{ArmError, Robot, per_motor};
 use crate::clock::Clock;
-use crate::config::schema::{self, MaxRelativeTarget};
+use crate::config::schema::{self, PerMotor};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -195,24 +195,7 @@ fn hold(arm: &mut Arm) -> Result<Vec<f32>, ArmError> {
 }
 
 /// One limit for each motor.
-fn max_relative_target(config: Option<&MaxRelativeTarget>) -> Result<Option<Vec<f64>>, ArmError> {
+fn max_relative_target(config: Option<&PerMotor>) -> Result<Option<Vec<f64>>, ArmError> {
     let names = super::MOTORS.map(|(name, _)| name);
-    let limits = match config {
-        None => return Ok(None),
-        Some(MaxRelativeTarget::All(limit)) => vec![*limit; names.len()],
-        Some(MaxRelativeTarget::ByMotor(limits)) => {
-            if !(limits.len() == names.len() && names.iter().all(|name| limits.contains_key(*name))) {
-                let found = limits.keys().cloned().collect::<Vec<_>>().join(", ");
-                let expected = names.join(", ");
-                return Err(ArmError::MaxRelativeTarget(format!(
-                    "expected one limit for each of {expected}; found {found}"
-                )));
-            }
-            names.iter().map(|name| limits[*name]).collect()
-        }
-    };
-    match limits.iter().find(|limit| !(limit.is_finite() && **limit > 0.0)) {
-        Some(limit) => Err(ArmError::MaxRelativeTarget(format!("expected numbers above 0, found {limit}"))),
-        None => Ok(Some(limits)),
-    }
+    config.map(|limits| per_motor(limits, &names).map_err(ArmError::MaxRelativeTarget)).transpose()
 }

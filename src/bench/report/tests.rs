@@ -41,6 +41,7 @@ fn episode(take: u64, start_mono_ns: u64, dropped: &[(DropReason, u64)]) -> (Epi
         recovered: None,
         files: Vec::new(),
         more_encoder_switches: 0,
+        arm: Default::default(),
     };
     (summary, Duration::from_millis(40 + 20 * take))
 }

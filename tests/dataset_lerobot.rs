@@ -180,7 +180,7 @@ fn a_take_whose_videos_and_rows_disagree_is_not_saved() {
     let message = Dataset::create(root.path(), spec.clone()).unwrap_err().to_string();
     for part in [
         "with 1 episodes is here already",
-        "its 20 rows (0.7 s) are episode 0; rows 20 to 20 (0.0 s) are lost: the video of observation.images.front had",
+        "its 20 rows (0.7 s) become episode 0; rows 20 to 20 (0.0 s) are lost: the video of observation.images.front had",
         "take 1 was interrupted: it is removed",
         "set dataset.resume = true",
     ] {

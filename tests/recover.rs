@@ -11,7 +11,7 @@ use recorder::clock::Stamp;
 use recorder::codec::Fragment;
 use recorder::config::schema::OnCrash;
 use recorder::dataset::journal::Journal;
-use recorder::dataset::{Dataset, DatasetSpec, EpisodeWriter, Fate, Mp4Index, RecoveredTake, Recovery};
+use recorder::dataset::{Dataset, DatasetSpec, EncoderSwitch, EpisodeWriter, Fate, Mp4Index, RecoveredTake, Recovery};
 use recorder::frame::{DropReason, Frame, PixelFormat};
 use recorder::spill::Spill;
 use std::fs;
@@ -163,6 +163,43 @@ fn a_take_that_had_ended_is_whole() {
     );
 }
 
+/// Frames that could not be shown, an encoder that was replaced, and a configuration that names the cameras in another
+/// order: all of it ends where it belongs.
+#[test]
+fn what_is_known_of_each_camera_stays_with_it() {
+    let (spec, mut video) = (spec(Codec::Mjpeg), encode(Codec::Mjpeg, 0, 20));
+    let other = video.clone();
+    video[0].substituted.push((4, DropReason::Corrupt));
+    video[1].substituted.push((19, DropReason::Corrupt));
+    let mut swapped = spec.clone();
+    swapped.cameras.swap(0, 1);
+    let mut saved = Vec::new();
+    for next in [&spec, &swapped] {
+        let root = tempfile::tempdir().unwrap();
+        let dataset = Dataset::create(root.path(), spec.clone()).unwrap();
+        let mut writer = begin(&dataset, &spec, 15, &[&video, &other]);
+        for frame in [10, 16] {
+            let switch = EncoderSwitch { frame, from: "nvenc".into(), to: "openh264".into(), reason: "gone".into() };
+            writer.note_switch(0, &switch).unwrap();
+        }
+        drop((writer, dataset));
+        assert!(Dataset::create(root.path(), next.clone()).is_err(), "the take is its first episode");
+        assert_eq!(check(root.path()), "30 frames, 1 episodes, 0 bad");
+        let summary = summary(root.path());
+        let (front, wrist) = (&summary["cameras"]["front"], &summary["cameras"]["wrist"]);
+        assert_eq!((&front["captured"], &front["written"], &front["repeated"]), (&16.into(), &14.into(), &1.into()));
+        assert_eq!((&front["dropped"]["corrupt"], &front["sequence_gaps"]), (&1.into(), &1.into()));
+        assert_eq!(
+            (&wrist["captured"], &wrist["written"], &wrist["sequence_gaps"]),
+            (&16.into(), &15.into(), &0.into())
+        );
+        assert_eq!(front["encoder_switches"].as_array().unwrap().len(), 1, "the second came after the last row");
+        let of = |path: &PathBuf| path.starts_with("videos") || path.ends_with("info.json");
+        saved.push(tree(root.path()).into_iter().filter(|(path, _)| of(path)).collect::<Vec<_>>());
+    }
+    assert!(saved[0] == saved[1]);
+}
+
 /// The take is cut off at every few bytes of what was written last.
 #[test]
 fn a_torn_tail_costs_no_more_than_itself() {
@@ -217,7 +254,7 @@ fn damage_in_the_middle_ends_what_is_kept_and_is_said() {
     for (name, place, kept, said) in [
         (FRONT, 500, 10, "the video of observation.images.front is damaged from frame 10 on: the checksum of the"),
         // Not a byte of the mp4's own boxes is needed.
-        (FRONT, 8, 30, "its 30 rows (1.0 s) are episode 0"),
+        (FRONT, 8, 30, "its 30 rows (1.0 s) become episode 0"),
         (JOURNAL, 400, 0, "its rows.journal is damaged: byte"),
         (JOURNAL, 0, 0, "its rows.journal cannot be read: byte 0 of"),
     ] {
@@ -411,7 +448,7 @@ fn a_killed_program_loses_less_than_a_second() {
     let root = root.to_str().unwrap();
     let rows = killed(&lab, &[], 45).rows.len() as u64;
     // The same command again: it recovers the take, and says what is to be done now.
-    let words = ["ERROR", "take 0 was interrupted: its", "are episode 0", "set dataset.resume = true"];
+    let words = ["ERROR", "take 0 was interrupted: its", "become episode 0", "set dataset.resume = true"];
     said(&lab.run(&["check", "--config", "lab.toml"]), 4, &words);
     said(&lab.record(&[]), 4, &words[1..]);
     let kept = summary(&lab.root())["length"].as_u64().unwrap();

@@ -454,8 +454,8 @@ impl WriterState {
     fn sync(&mut self) -> Result<(), (TakeId, WriterError)> {
         self.look_at_disk();
         // One that waits is durable, and its videos can be made again.
-        let open = self.takes.iter_mut().filter(|(_, open)| !open.kept.parked);
-        open.map(|(take, open)| open.writer.sync().map_err(|error| (*take, error.into()))).collect()
+        let mut open = self.takes.iter_mut().filter(|(_, open)| !open.kept.parked);
+        open.try_for_each(|(take, open)| open.writer.sync().map_err(|error| (*take, error.into())))
     }
 
     /// Saves takes that are whole, oldest first; one that is not whole holds up those after it.

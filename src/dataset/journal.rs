@@ -137,6 +137,7 @@ impl FragmentRecord {
 /// One thing that is known of a take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Record<'a> {
     Head(Cow<'a, Head>),
     /// The next row, and what was lost since the row before.

@@ -96,7 +96,7 @@ impl RecoveredTake {
         let interrupted = if *ended { "had ended and was not saved yet" } else { "was interrupted" };
         let mut text = format!("take {take} {interrupted}: ");
         text += &match self.fate {
-            Fate::Episode(episode) => format!("its {kept} are episode {episode}"),
+            Fate::Episode(episode) => format!("its {kept} become episode {episode}"),
             Fate::Waiting => format!("its {kept} wait to be encoded"),
             Fate::Discarded => format!("its {kept} are removed (on_crash = \"discard\")"),
             Fate::Nothing => "it is removed, since no row has the frames of all cameras".into(),
@@ -138,7 +138,7 @@ mod tests {
             ..take.clone()
         };
         for (take, expected, has_lost) in [
-            (take.clone(), "take 3 had ended and was not saved yet: its 45 rows (1.5 s) are episode 7", false),
+            (take.clone(), "take 3 had ended and was not saved yet: its 45 rows (1.5 s) become episode 7", false),
             (
                 RecoveredTake { ended: false, fate: Fate::Waiting, ..take.clone() },
                 "take 3 was interrupted: its 45 rows (1.5 s) wait to be encoded",
@@ -146,12 +146,12 @@ mod tests {
             ),
             (
                 lost(5, 0.17),
-                "take 3 was interrupted: its 45 rows (1.5 s) are episode 7; rows 45 to 49 (0.2 s) are lost: why",
+                "take 3 was interrupted: its 45 rows (1.5 s) become episode 7; rows 45 to 49 (0.2 s) are lost: why",
                 true,
             ),
             (
                 lost(0, 0.0),
-                "take 3 was interrupted: its 45 rows (1.5 s) are episode 7; what came after is lost: why",
+                "take 3 was interrupted: its 45 rows (1.5 s) become episode 7; what came after is lost: why",
                 true,
             ),
             (

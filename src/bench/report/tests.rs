@@ -38,6 +38,7 @@ fn episode(take: u64, start_mono_ns: u64, dropped: &[(DropReason, u64)]) -> (Epi
         tick_jitter_ns: Spread { p50: 10_000 * (take + 1), p99: 50_000, max: 90_000 },
         cameras: BTreeMap::from([("front".into(), camera)]),
         arm_errors: BTreeMap::new(),
+        files: Vec::new(),
     };
     (summary, Duration::from_millis(40 + 20 * take))
 }

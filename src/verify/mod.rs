@@ -107,7 +107,7 @@ impl Verifier<'_> {
                 "another file",
             );
         }
-        let tasks = entries::tasks(self.root, self.facts, !saving.is_empty(), self.report);
+        let tasks = entries::tasks(self.snapshot, self.facts, self.report);
         let mut cameras: Vec<Parts> = self.facts.videos().map(|_| Parts::new()).collect();
         let kept = self.tables(data, entries, tasks.as_deref(), &mut cameras);
         self.videos(&cameras);

@@ -60,7 +60,7 @@ impl Verifier<'_> {
                     format!("episode {}", entry.index),
                 );
             }
-            let range = (next_row, next_row + entry.length);
+            let range = (next_row, u64::saturating_add(next_row, entry.length));
             if (entry.from, entry.to) != range && !entries.broken {
                 let expected = format!("rows {} to {}", range.0, range.1);
                 let found = format!("{} to {}", entry.from, entry.to);

@@ -116,7 +116,8 @@ fn frames(index: &Mp4Index, file: &File, report: &mut Report) -> bool {
     for part in *parts {
         let Part { episode, length, from_s, to_s } = *part;
         let expected_s = next as f64 / fps;
-        let end_s = (next + length) as f64 / fps;
+        let end = next.saturating_add(length);
+        let end_s = end as f64 / fps;
         let off = (from_s - expected_s).abs() > TOLERANCE_S || (to_s - end_s).abs() > TOLERANCE_S;
         if off && !partial {
             let found = format!("{from_s:.6} to {to_s:.6} s");
@@ -139,7 +140,7 @@ fn frames(index: &Mp4Index, file: &File, report: &mut Report) -> bool {
             let found = format!("{:.0} s", length as f64 / fps);
             report.add(&rules::LONG_VIDEO, Some(episode), *path, format!("an episode of at most {LONGEST_S} s"), found);
         }
-        next += length;
+        next = end;
     }
     sound
 }

@@ -1,9 +1,10 @@
 //! How a take becomes an episode: all of its files, or none.
 //!
-//! 1. Every new file is written in the take's folder and made durable.
+//! 1. Every new file is written in the take's folder and made durable, by data and by name.
 //! 2. `commit.json`, the list of renames, is written beside them, made durable under another name and renamed: the
 //!    point of no return.
-//! 3. The files are renamed to their places, and every folder up to the root is made durable.
+//! 3. The folders that they lead to are made and made durable, the files are renamed to their places, and every folder up
+//!    to the root is made durable: no rename may outlive the folder it leads to.
 //! 4. `meta/info.json` is renamed last, and made durable: from here on LeRobot sees the episode.
 //! 5. The take's folder is removed.
 //!
@@ -40,7 +41,7 @@ pub fn prepare(dir: &Path, marker: &Marker) -> Result<()> {
     let path = dir.join(UNSEALED_MARKER);
     disk::write(&path, &serde_json::to_vec(marker).map_err(DatasetError::encode(MARKER))?)?;
     let mut files: Vec<PathBuf> = marker.renames.iter().map(|(from, _)| dir.join(from)).collect();
-    files.push(path);
+    files.extend([path, dir.to_owned()]);
     disk::sync_all(&files)
 }
 
@@ -59,15 +60,13 @@ pub fn apply(root: &Path, dir: &Path, marker: &Marker) -> Result<()> {
     waiting::remove(dir)
 }
 
-/// Renames, then makes durable every folder from the files up to the root. Folders that were there are synced too: a
-/// crash may have come between making and syncing them, and where nothing is to be written it costs nothing.
+/// Renames, then makes durable every folder from the files up to the root.
 fn rename_all(root: &Path, dir: &Path, renames: &[(String, PathBuf)]) -> Result<()> {
-    let mut parents = BTreeSet::new();
+    for parent in BTreeSet::from_iter(renames.iter().filter_map(|(_, to)| to.parent())) {
+        disk::create_dir_all_durably(&root.join(parent))?;
+    }
     for (from, to) in renames {
         let (from, target) = (dir.join(from), root.join(to));
-        if let Some(parent) = target.parent() {
-            disk::create_dir_all(parent)?;
-        }
         if from.exists() {
             disk::rename(&from, &target)?;
         } else if !target.exists() {
@@ -78,9 +77,15 @@ fn rename_all(root: &Path, dir: &Path, renames: &[(String, PathBuf)]) -> Result<
                 remedy: "the disk lost a file it had reported as written: restore the data set from a copy",
             });
         }
-        parents.extend(to.ancestors().skip(1).map(|ancestor| root.join(ancestor)));
     }
-    disk::sync_all(&Vec::from_iter(parents))
+    sync_folders(root, renames)
+}
+
+/// Makes durable every folder from the files up to the root.
+fn sync_folders(root: &Path, renames: &[(String, PathBuf)]) -> Result<()> {
+    let folders = renames.iter().flat_map(|(_, to)| to.ancestors().skip(1)).map(|folder| root.join(folder));
+    let there = BTreeSet::from_iter(folders).into_iter().filter(|folder| folder.exists());
+    disk::sync_all(&Vec::from_iter(there))
 }
 
 /// What an earlier run left in a take's folder.
@@ -169,6 +174,8 @@ fn complete_save(root: &Path, dir: PathBuf, marker: &Marker) -> Result<Option<u6
             remedy: "move the folder away, or restore the missing episodes",
         });
     }
+    // A crash may have come between making folders and syncing them.
+    sync_folders(root, &marker.renames)?;
     apply(root, &dir, marker)?;
     Ok(Some(marker.episode))
 }

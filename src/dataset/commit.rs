@@ -222,7 +222,7 @@ mod tests {
         serde_json::to_string(&info).unwrap()
     }
 
-    /// Every file below `root`, with its content.
+    /// Every file below `root` but the lock, with its content.
     fn tree(root: &Path) -> Vec<(PathBuf, String)> {
         let mut files = Vec::new();
         let mut dirs = vec![root.to_owned()];
@@ -236,6 +236,7 @@ mod tests {
                 }
             }
         }
+        files.retain(|(path, _)| path != Path::new(layout::LOCK));
         files.sort();
         files
     }

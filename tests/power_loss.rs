@@ -283,8 +283,10 @@ fn power_lost_costs_at_most_a_second_of_the_take_in_progress() {
     assert_eq!(recorded.saved(all), 2);
     let ticks = |root: &Path, episode: u64| Rows::read(root, episode as usize).ints("tick/mono_ns");
     let whole: Vec<Vec<i64>> = (0..2).map(|episode| ticks(&recorded.root(), episode)).collect();
-    let is_thrown_away =
-        |event: &Event| matches!(&event.op, Op::Remove(path) if path.ends_with("episode_000001-take_000001"));
+    let is_thrown_away = |event: &Event| match &event.op {
+        Op::Rename(path, _) => path.ends_with("episode_000001-take_000001"),
+        _ => false,
+    };
     let thrown_away = recorded.events.iter().position(is_thrown_away).expect("a take was discarded");
     every_point(&recorded, "real time", |point, root, recovered| {
         let Some(now) = recorded.events.get(point.operations).map(|event| event.at_ns as i64) else { return Ok(()) };

@@ -1,9 +1,10 @@
 //! How a take becomes an episode: all of its files, or none.
 //!
-//! 1. Every new file is written in the take's folder and made durable.
+//! 1. Every new file is written in the take's folder and made durable, by data and by name.
 //! 2. `commit.json`, the list of renames, is written beside them, made durable under another name and renamed: the
 //!    point of no return.
-//! 3. The files are renamed to their places, and every folder up to the root is made durable.
+//! 3. The folders that they lead to are made and made durable, the files are renamed to their places, and every folder up
+//!    to the root is made durable: no rename may outlive the folder it leads to.
 //! 4. `meta/info.json` is renamed last, and made durable: from here on LeRobot sees the episode.
 //! 5. The take's folder is removed.
 //!
@@ -64,7 +65,7 @@ pub fn prepare(dir: &Path, marker: &Marker) -> Result<()> {
     let path = dir.join(UNSEALED_MARKER);
     disk::write(&path, &serde_json::to_vec(marker).map_err(DatasetError::encode(MARKER))?)?;
     let mut files: Vec<PathBuf> = marker.renames.iter().map(|(from, _)| dir.join(from)).collect();
-    files.push(path);
+    files.extend([path, dir.to_owned()]);
     disk::sync_all(&files)
 }
 
@@ -103,15 +104,13 @@ fn remove_all(root: &Path, paths: &[PathBuf]) -> Result<()> {
     disk::sync_all(&Vec::from_iter(parents))
 }
 
-/// Renames, then makes durable every folder from the files up to the root. Folders that were there are synced too: a
-/// crash may have come between making and syncing them, and where nothing is to be written it costs nothing.
+/// Renames, then makes durable every folder from the files up to the root.
 fn rename_all(root: &Path, dir: &Path, renames: &[(String, PathBuf)]) -> Result<()> {
-    let mut parents = BTreeSet::new();
+    for parent in BTreeSet::from_iter(renames.iter().filter_map(|(_, to)| to.parent())) {
+        disk::create_dir_all_durably(&root.join(parent))?;
+    }
     for (from, to) in renames {
         let (from, target) = (dir.join(from), root.join(to));
-        if let Some(parent) = target.parent().filter(|parent| !parents.contains(*parent)) {
-            disk::create_dir_all(parent)?;
-        }
         if from.exists() {
             disk::rename(&from, &target)?;
         } else if !target.exists() {
@@ -122,9 +121,15 @@ fn rename_all(root: &Path, dir: &Path, renames: &[(String, PathBuf)]) -> Result<
                 remedy: "the disk lost a file it had reported as written: restore the data set from a copy",
             });
         }
-        parents.extend(to.ancestors().skip(1).map(|ancestor| root.join(ancestor)));
     }
-    disk::sync_all(&Vec::from_iter(parents))
+    sync_folders(root, renames)
+}
+
+/// Makes durable every folder from the files up to the root.
+fn sync_folders(root: &Path, renames: &[(String, PathBuf)]) -> Result<()> {
+    let folders = renames.iter().flat_map(|(_, to)| to.ancestors().skip(1)).map(|folder| root.join(folder));
+    let there = BTreeSet::from_iter(folders).into_iter().filter(|folder| folder.exists());
+    disk::sync_all(&Vec::from_iter(there))
 }
 
 /// What an earlier run left in a take's folder.
@@ -221,6 +226,8 @@ fn complete_save(root: &Path, dir: PathBuf, marker: &Marker, recovery: &mut Reco
             remedy: "move the folder away, or restore the missing episodes",
         });
     }
+    // A crash may have come between making folders and syncing them.
+    sync_folders(root, &marker.renames)?;
     apply(root, &dir, marker)?;
     recovery.completed.push(marker.episode);
     Ok(())
@@ -240,6 +247,8 @@ fn complete_edit(root: &Path, dir: PathBuf, marker: &Marker, edit: &EditGuard, r
     if found == edit.before {
         recovery.edited.push(edit.what.clone());
     }
+    // Done, but by a process that may have been killed before it was durable.
+    sync_folders(root, &marker.renames)?;
     let done = Marker { edit: marker.edit.clone(), ..Marker::default() };
     apply(root, &dir, if found == edit.before { marker } else { &done })
 }

@@ -7,12 +7,18 @@ use std::sync::Arc;
 /// Too little room to start recording.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{path}: expected at least {needed_gib:.2} GiB free (limits.min_free_gib), found {free_gib:.2} GiB; free space or record to another disk"
+    "{path}: expected at least {} GiB free (limits.min_free_gib), found {} GiB; free space or record to another disk",
+    digits(*needed_gib), digits(*free_gib)
 )]
 pub struct NoSpace {
     pub path: PathBuf,
     pub needed_gib: f64,
     pub free_gib: f64,
+}
+
+/// Enough of them to tell a little too few from enough.
+fn digits(gib: f64) -> String {
+    if gib < 10.0 { format!("{gib:.4}") } else { format!("{gib:.2}") }
 }
 
 /// Tells the bytes that may still be written at a path; [`free`] does.

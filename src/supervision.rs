@@ -168,13 +168,15 @@ pub fn line(status: &Status) -> String {
     let mut parts = vec![doing];
     // The slowest camera tells most.
     parts.extend(status.cameras.iter().map(|c| c.rate).reduce(f64::min).map(|rate| format!("{rate:.1} fps")));
-    parts.extend(status.recordable_s.map(|seconds| format!("{} of disk left", hours(seconds))));
+    parts.extend(status.recordable_s.map(|seconds| format!("{} of disk left", duration(seconds))));
     parts.join(", ")
 }
 
-fn hours(seconds: f64) -> String {
+/// A length of time as people say it: `3 h 20 min`.
+pub fn duration(seconds: f64) -> String {
     let minutes = (seconds / 60.0) as u64;
     match minutes / 60 {
+        0 if minutes < 2 => format!("{seconds:.0} s"),
         0 => format!("{minutes} min"),
         hours if hours < 24 => format!("{hours} h {} min", minutes % 60),
         hours => format!("{hours} h"),
@@ -318,7 +320,7 @@ mod tests {
         };
         assert_eq!(line(&status), "episode 12 of 50, 30.0 fps, 3 h 20 min of disk left");
         (status.held, status.room, status.recordable_s) = (true, Room::None, Some(59.0));
-        assert_eq!(line(&status), "episode 12 of 50 waits for room on the disk, 30.0 fps, 0 min of disk left");
+        assert_eq!(line(&status), "episode 12 of 50 waits for room on the disk, 30.0 fps, 59 s of disk left");
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Runs that nobody watches: the disk fills up, the time is up, a part hangs, the process dies and is started again.
 
-#[allow(dead_code)]
 mod dataset_support;
 mod program;
 mod run_support;
 
 use program::{Lab, Signal};
 use recorder::actors::recorder::RunError;
-use recorder::arm::sim::{SimBus, SimKind};
+use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::clock::{Stamp, SystemClock};
 use recorder::codec::backend;
 use recorder::devices::Devices;
@@ -18,6 +17,7 @@ use recorder::schedule::Schedule;
 use recorder::status::{self, Phase, SharedStatus};
 use recorder::supervision::{Notifier, Supervisor};
 use run_support::*;
+use std::io::Write as _;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
@@ -235,25 +235,26 @@ fn state_file(lab: &Lab) -> std::path::PathBuf {
     lab.root().join("recorder/run.json")
 }
 
-const THREE: &str = "--dataset.num_episodes=3";
+/// More than what a kill may leave of them.
+const FIVE: &str = "--dataset.num_episodes=5";
 
 #[test]
 fn a_run_that_was_killed_or_terminated_goes_on_and_one_that_was_ended_does_not() {
     let lab = Lab::new();
     let long = "--dataset.reset_time_s=0.3";
-    let mut running = lab.start(&[THREE, long]);
+    let mut running = lab.start(&[FIVE, long]);
     running.wait_for("saved as the data set's episode 0");
     running.signal(Signal::KILL);
     assert_eq!(running.wait().code, None);
     assert!(state_file(&lab).exists());
 
-    let other = lab.record(&["--dataset.num_episodes=4"]);
+    let other = lab.record(&["--dataset.num_episodes=6"]);
     assert_eq!(other.code, Some(4), "{}", other.text);
-    assert!(other.text.contains("dataset.num_episodes was 3, is 4"), "{}", other.text);
-    let looked = lab.run(&["check", "--config", "lab.toml", THREE]);
+    assert!(other.text.contains("dataset.num_episodes was 5, is 6"), "{}", other.text);
+    let looked = lab.run(&["check", "--config", "lab.toml", FIVE]);
     assert!(looked.text.contains("ok     goes on with the run of"), "{}", looked.text);
 
-    let mut running = lab.start(&[THREE, "--dataset.reset_time_s=1000"]);
+    let mut running = lab.start(&[FIVE, "--dataset.reset_time_s=1000"]);
     running.wait_for("goes on with the run of");
     running.wait_for("saved as the data set's episode");
     running.signal(Signal::TERM);
@@ -261,18 +262,65 @@ fn a_run_that_was_killed_or_terminated_goes_on_and_one_that_was_ended_does_not()
     assert_eq!(ended.code, Some(143), "{}", ended.text);
     assert!(state_file(&lab).exists());
 
-    let ended = lab.record(&[THREE, long]);
+    let ended = lab.record(&[FIVE, long]);
     assert_eq!(ended.code, Some(0), "{}", ended.text);
-    assert!(ended.text.contains("goes on with the run of") && ended.text.contains("of 3 episodes"), "{}", ended.text);
-    assert!(ended.text.contains("; 3 in the data set;"), "{}", ended.text);
+    assert!(ended.text.contains("goes on with the run of") && ended.text.contains("of 5 episodes"), "{}", ended.text);
+    assert!(ended.text.contains("; 5 in the data set;"), "{}", ended.text);
     assert!(!state_file(&lab).exists());
-    assert!(dataset_support::check(&lab.root()).ends_with(" 3 episodes, 0 bad"));
+    assert!(dataset_support::check(&lab.root()).ends_with(" 5 episodes, 0 bad"));
 
     let mut running = lab.start(&["--dataset.resume=true", "--dataset.reset_time_s=1000"]);
-    running.wait_for("saved as the data set's episode 3");
+    running.wait_for("saved as the data set's episode 5");
     running.signal(Signal::INT);
     assert_eq!(running.wait().code, Some(130));
     assert!(!state_file(&lab).exists(), "the operator has ended it");
+}
+
+/// The system shuts down before anything is recorded, then with little patience; the run is for the next start.
+#[test]
+fn a_run_that_was_stopped_at_once_goes_on() {
+    let lab = Lab::new();
+    let sim = SimBus::start(SimKind::Follower, Arc::new(SystemClock::default())).unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arm/calib/robots/so_follower");
+    // The calibration is a pipe: the follower is being opened until something comes out of it.
+    let pipe = lab.path("f1.json");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let port = format!("--robot.port={}", sim.path());
+    let follower =
+        |folder: &Path| [port.clone(), "--robot.id=f1".into(), format!("--robot.calibration_dir={}", folder.display())];
+    let start = |folder: &Path| lab.start(&follower(folder).each_ref().map(String::as_str));
+    let mut running = start(pipe.parent().unwrap());
+    let mut opened = std::fs::File::create(&pipe).unwrap();
+    running.signal(Signal::TERM);
+    running.wait_for("stopping");
+    opened.write_all(&std::fs::read(golden.join("f1.json")).unwrap()).unwrap();
+    drop(opened);
+    assert_eq!(running.wait().code, Some(143));
+    assert!(state_file(&lab).exists());
+
+    let mut running = start(&golden);
+    running.wait_for("0 of 2 episodes are recorded");
+    running.wait_for("recording episode 1 of 2");
+    // A follower that has gone silent takes a second or two to be let go of: the second signal comes before the end.
+    sim.inject(Fault::Lost, None, usize::MAX);
+    for signal in [Signal::STOP, Signal::TERM, Signal::HUP, Signal::CONT] {
+        running.signal(signal);
+    }
+    running.wait_for("stopped at once");
+    let code = running.wait().code;
+    assert!(matches!(code, Some(143 | 129)), "{code:?}");
+    assert!(state_file(&lab).exists());
+
+    // With another arm: the port is not what makes it another run.
+    let ended = lab.record(&[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(
+        ended.text.contains("goes on with the run of") && ended.text.contains("; 2 in the data set;"),
+        "{}",
+        ended.text
+    );
+    assert!(!state_file(&lab).exists());
+    assert!(dataset_support::check(&lab.root()).ends_with(" 2 episodes, 0 bad"));
 }
 
 #[test]

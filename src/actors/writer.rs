@@ -18,7 +18,7 @@ use crate::metrics;
 use crate::run_state::Ending;
 use crate::spill::{Spill, SpillError};
 use crate::status::SharedStatus;
-use crate::supervision::{Health, Part};
+use crate::supervision::{self, Health, Part};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -559,13 +559,11 @@ impl WriterState {
         });
         let Some(room) = news else { return };
         ::metrics::gauge!(metrics::ROOM).set(f64::from(2 - room as u8));
-        let (place, minutes) = (root.display(), recordable.unwrap_or_default() / 60.0);
+        let (place, left) = (root.display(), supervision::duration(recordable.unwrap_or_default()));
         match room {
             Room::Enough => tracing::info!("{place}: there is room on the disk again"),
             Room::Little => {
-                tracing::warn!(
-                    "{place}: the disk has room for {minutes:.0} more minutes of recording: free some space"
-                );
+                tracing::warn!("{place}: the disk has room for {left} more of recording: free some space");
             }
             Room::None => tracing::error!("{}", disk_space::no_space(root, self.arguments.min_free_bytes, free)),
         }

@@ -215,6 +215,8 @@ fn complete_save(root: &Path, dir: PathBuf, marker: &Marker, recovery: &mut Reco
     }
     let path = root.join(layout::INFO);
     let saved = if path.exists() { Info::parse(&disk::read(&path)?, &path)?.total_episodes } else { 0 };
+    // What is there may not be durable yet: the process was killed before it had synced the folders.
+    sync_folders(root, &marker.renames)?;
     if marker.episode < saved {
         return waiting::remove(&dir);
     }
@@ -226,8 +228,6 @@ fn complete_save(root: &Path, dir: PathBuf, marker: &Marker, recovery: &mut Reco
             remedy: "move the folder away, or restore the missing episodes",
         });
     }
-    // A crash may have come between making folders and syncing them.
-    sync_folders(root, &marker.renames)?;
     apply(root, &dir, marker)?;
     recovery.completed.push(marker.episode);
     Ok(())

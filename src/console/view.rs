@@ -224,6 +224,13 @@ mod tests {
         });
         assert!(lost.contains("  waiting    episode 3 of 20 begins when all devices are back"), "{lost}");
         assert!(lost.contains("  LOST  camera wrist: unplugged\n  camera wrist keeps being lost: check its"), "{lost}");
+        let approaching = also(|s| (s.approaching, s.elapsed_s) = (true, 0.0));
+        assert!(
+            approaching.contains("  moving     episode 3 of 20 begins when the arm is in its first pose"),
+            "{approaching}"
+        );
+        let playing = also(|s| s.approaching = true);
+        assert!(playing.contains("● RECORDING  episode 3"), "{playing}");
         let starting = also(|s| (s.phase, s.elapsed_s, s.left_s) = (Phase::Starting, 0.0, 0.0));
         assert!(
             starting.contains("  starting   opening cameras and arm") && !starting.contains(NO_PICTURE),

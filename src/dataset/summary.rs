@@ -286,5 +286,14 @@ mod tests {
         assert_eq!(front.interval_ns.max, 200_000_000, "the repeated picture is not an interval");
         assert_eq!(wrist.interval_ns.max, 110_000_000);
         assert_eq!((front.skew_ns.max, wrist.skew_ns.max), (10_000_000, 90_000_000));
+        // Version 0.1.0 told of no gaps.
+        let mut old = serde_json::to_value(&summary).unwrap();
+        old.as_object_mut().unwrap().remove("arm").unwrap();
+        for camera in ["front", "wrist"] {
+            for key in ["gaps", "gaps_total", "rows_lost"] {
+                old["cameras"][camera].as_object_mut().unwrap().remove(key).unwrap();
+            }
+        }
+        assert_eq!(serde_json::from_value::<EpisodeSummary>(old).unwrap(), summary);
     }
 }

@@ -30,8 +30,10 @@ pub enum Command {
     /// Check everything that can be known without recording: configuration, data set, disk, cameras, arm
     Check,
     Regenerate(crate::regenerate::Arguments),
-    /// Hold a LeRobot v3.0 data set to every rule of the format, whoever recorded it, and look at its quality: what to run
-    /// before publishing. Changes nothing; exit code 0 without faults (there may be warnings), 1 with, 4 if no data set is there
+    /// Hold a LeRobot v3.0 data set to every rule of the format, and look at its quality
+    ///
+    /// Whoever recorded it: what to run before publishing. Changes nothing, and works while the recorder runs. Exit code 0
+    /// without faults (there may be warnings), 1 with faults, 4 if there is no data set.
     Verify(crate::verify::Arguments),
     /// List the encoders that this machine has, and try each
     Encoders(Encoders),
@@ -81,7 +83,7 @@ Keys while recording, as in LeRobot:
   ← or r      throw the take away and record it again
   Esc or q    end and save the episode, then stop; so does Ctrl-C
 
-Exit codes of a run (`verify`: 0 no faults, 1 faults, 4 no data set there):
+Exit codes:
   0    everything was recorded and saved
   1    the run ended early; what was saved before is complete
   2    the command line or the configuration is wrong, or metrics.listen is taken; nothing was touched

@@ -36,8 +36,10 @@ pub enum Command {
     /// Exit code 0: nothing was lost; 3: something was, which is said exactly; 1: failed, the data set is as it was
     Recover(Recover),
     Episodes(crate::episodes::Arguments),
-    /// Hold a LeRobot v3.0 data set to every rule of the format, whoever recorded it, and look at its quality: what to run
-    /// before publishing. Changes nothing; exit code 0 without faults (there may be warnings), 1 with, 4 if no data set is there
+    /// Hold a LeRobot v3.0 data set to every rule of the format, and look at its quality
+    ///
+    /// Whoever recorded it: what to run before publishing. Changes nothing, and works while the recorder runs. Exit code 0
+    /// without faults (there may be warnings), 1 with faults, 4 if there is no data set.
     Verify(crate::verify::Arguments),
     /// List the encoders that this machine has, and try each
     Encoders(Encoders),

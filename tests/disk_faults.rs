@@ -122,7 +122,9 @@ fn fault(lab: &Lab, mode: &str, at: u64, kind: (&str, &str)) -> Result<bool, Str
         _ if code == 0 => return Err(context(format!("only {saved} of 2 episodes are saved, and it does not say so"))),
         // Of operations that fail at the same time, any may be the one that is named.
         faults => {
-            let place = |line: &str| faults.iter().any(|(_, path)| line.contains(file_or_folder(path)));
+            // Of folders that cannot be made for the data set, the data set's own is named.
+            let own = |line: &str| line.contains("/set: expected a folder");
+            let place = |line: &str| own(line) || faults.iter().any(|(_, path)| line.contains(file_or_folder(path)));
             let line = text.lines().find(|line| line.contains(kind.1) && place(line));
             let line = line.ok_or_else(|| context("the error does not name the path and the fault".into()))?;
             let remedy = line

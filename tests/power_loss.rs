@@ -147,7 +147,7 @@ fn every_point(recorded: &Recorded, name: &str, more: impl Fn(&Point, &Path, &Re
         *tally = (tally.0 + 1, tally.1 + u64::from(recovered.lost));
         drop(tally);
         // Every fourth is enough: it costs as much as all the rest.
-        if point.operations % 4 == 0 { judge::again(&root) } else { Ok(()) }
+        if point.operations.is_multiple_of(4) { judge::again(&root) } else { Ok(()) }
     };
     let points = std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, |cores| cores.get()) {

@@ -57,7 +57,9 @@ fn check_cut(root: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/check_dataset.py");
     let (ok, output) = run(Command::new(dataset_support::python()).arg(script).arg(root).args(["--deep", "--cut"]));
     assert!(ok, "{output}");
-    verified(root, false);
+    let report = verified(root, true);
+    let unused: Vec<_> = report.warnings().into_iter().filter(|finding| finding.rule == "unused-frames").collect();
+    assert_eq!(unused.len(), 2, "one for each camera: {}", report.text());
     output.lines().last().unwrap_or_default().to_owned()
 }
 

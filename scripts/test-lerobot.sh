@@ -71,6 +71,18 @@ done
 cp -r "$work/copy" "$work/copy-to-copy"
 "$recorder" regenerate "$work/copy-to-copy" --codec copy
 
+# Episodes deleted and labelled, of ours and of LeRobot's own, whose episodes share their files; and recording goes on.
+cp -r "$work/file" "$work/deleted"
+"$recorder" episodes "$work/deleted" delete 0 2
+"$recorder" episodes "$work/deleted" label 0 success
+"$recorder" episodes "$work/deleted" export-labels
+record tests/py/file.toml deleted "${files[@]}" --dataset.resume=true --dataset.num_episodes=1
+for n in 0 1; do
+  cp -r tests/data/lerobot-v3-sample "$work/deleted-lerobots-$n"
+  "$recorder" episodes "$work/deleted-lerobots-$n" delete $n
+  "$recorder" episodes "$work/deleted-lerobots-$n" export-labels
+done
+
 passed=0
 failed=0
 hold() { # COMMAND...
@@ -79,6 +91,8 @@ hold() { # COMMAND...
 for name in demo file copy death hevc av1 {death,hevc,av1,copy}-to-h264 copy-to-copy; do
   hold tests/py/check_lerobot.py "$work/$name"
 done
+hold tests/py/check_lerobot.py "$work/deleted"
+for n in 0 1; do hold tests/py/check_lerobot.py "$work/deleted-lerobots-$n" --cut; done
 
 # A chart's colours, as each back end gives them.
 for sampling in 422 420; do

@@ -82,7 +82,7 @@ Keys while recording, as in LeRobot:
   ← or r      throw the take away and record it again; in the reset: the one that just ended
   Esc or q    end and save the episode, then stop; so does Ctrl-C
 
-Exit codes:
+Exit codes of a run (`verify`: 0 no faults, 1 faults, 4 no data set there):
   0    everything was recorded and saved
   1    the run ended early; what was saved before is complete
   2    the command line or the configuration is wrong, or metrics.listen is taken; nothing was touched

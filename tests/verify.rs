@@ -1006,3 +1006,17 @@ fn random_damage_never_panics() {
     assert!(found > rounds, "{found} of {} damages were found", 6 * rounds);
     verified(dir.path(), false);
 }
+
+#[test]
+fn every_rule_is_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rules = fs::read_to_string(root.join("src/verify/rules.rs")).unwrap();
+    let document = fs::read_to_string(root.join("docs/verify.md")).unwrap();
+    let named =
+        |kind| rules.split(kind).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    let names: Vec<&str> = named("fault(").chain(named("warning(")).collect();
+    assert!(names.len() > 50, "{names:?}");
+    for name in names {
+        assert!(document.contains(&format!("`{name}`")), "`{name}` is not in docs/verify.md");
+    }
+}

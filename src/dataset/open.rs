@@ -6,13 +6,12 @@ use super::disk;
 use super::error::DatasetError;
 use super::info::{Info, Source};
 use super::layout::{self, FileIndex};
+use super::reader::TableReader;
 use super::spec::DatasetSpec;
 use super::stats::FeatureStats;
 use super::waiting::WaitingTake;
 use super::{Dataset, NextFiles, tasks};
 use arrow_array::{Array, Int64Array};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -255,14 +254,12 @@ fn last_episode(root: &Path) -> Result<(PathBuf, u64, u64)> {
         found,
         remedy: "the last recording did not end properly: repair the data set, or choose another dataset.root",
     };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(disk::read(&path)?))
-        .map_err(|e| invalid(e.to_string()))?;
     let names = ["episode_index", "dataset_to_index"];
-    let columns = ProjectionMask::columns(builder.parquet_schema(), names);
-    let reader = builder.with_projection(columns).build().map_err(|e| invalid(e.to_string()))?;
+    let bytes = bytes::Bytes::from(disk::read(&path)?);
+    let reader = TableReader::new(bytes, |name| names.contains(&name), 1024).map_err(invalid)?;
     let mut last = None;
     for batch in reader {
-        let batch = batch.map_err(|e| invalid(e.to_string()))?;
+        let batch = batch.map_err(invalid)?;
         let value = |name: &str| {
             let column = batch.column_by_name(name)?.as_any().downcast_ref::<Int64Array>()?;
             u64::try_from(column.values().last().copied()?).ok()

@@ -1,9 +1,9 @@
 //! `meta/tasks.parquet`: the tasks in words, by their index. Pure, but for reading.
 
 use super::error::DatasetError;
+use super::reader::TableReader;
 use super::table::Columns;
 use arrow_array::{Array, Int64Array, LargeStringArray, StringArray};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 use std::path::Path;
 
@@ -39,12 +39,10 @@ pub fn from_parquet(bytes: Vec<u8>, path: &Path) -> Result<Vec<String>, DatasetE
         found,
         remedy: "restore the file, or choose another dataset.root",
     };
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(|e| invalid(e.to_string()))?;
+    let reader = TableReader::new(bytes::Bytes::from(bytes), |_| true, 1024).map_err(invalid)?;
     let mut tasks = Vec::new();
     for batch in reader {
-        let batch = batch.map_err(|e| invalid(e.to_string()))?;
+        let batch = batch.map_err(invalid)?;
         let indexes = batch.column_by_name("task_index").and_then(|c| c.as_any().downcast_ref::<Int64Array>());
         // LeRobot before 0.4 left the index without a name.
         let names = batch.column_by_name("task").or_else(|| batch.column_by_name("__index_level_0__"));

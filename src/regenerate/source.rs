@@ -1,10 +1,9 @@
 //! What the data set says of its videos: cameras, episodes, files. Reads any LeRobot v3.0 data set, not only our own.
 
 use crate::config::schema::ColorRange;
+use crate::dataset::reader::TableReader;
 use crate::dataset::{DatasetError, disk, info, layout};
 use arrow_array::{Array, Float64Array, Int64Array, RecordBatch};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use std::path::{Component, Path, PathBuf};
 
@@ -200,15 +199,11 @@ pub fn read_info(root: &Path) -> Result<Value> {
 /// Appends a table's episodes.
 fn read_episodes(path: &Path, cameras: &[Camera], template: &str, episodes: &mut Vec<Episode>) -> Result<()> {
     let damaged = |found: String| invalid(path, "a table of episodes", found);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(disk::read(path)?))
-        .map_err(|error| damaged(error.to_string()))?;
     // Statistics are most of the table, and of no use here.
     let wanted = |name: &str| ["episode_index", "length"].contains(&name) || name.starts_with("videos/");
-    let fields = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
-    let roots: Vec<usize> = fields.filter(|(_, field)| wanted(field.name())).map(|(i, _)| i).collect();
-    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    for batch in builder.with_projection(mask).build().map_err(|error| damaged(error.to_string()))? {
-        let batch = batch.map_err(|error| damaged(error.to_string()))?;
+    let bytes = bytes::Bytes::from(disk::read(path)?);
+    for batch in TableReader::new(bytes, wanted, 1024).map_err(damaged)? {
+        let batch = batch.map_err(damaged)?;
         for row in 0..batch.num_rows() {
             let number = |name: &str| number(&batch, name, row).map_err(damaged);
             let index = number("episode_index")? as u64;

@@ -1,5 +1,6 @@
 //! Values out of a table's columns, whatever their types: as numbers, with what is wrong in words. Pure.
 
+use super::info::{Feature, Kind};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
@@ -108,5 +109,56 @@ pub fn name(kind: &DataType) -> String {
         DataType::List(item) | DataType::LargeList(item) => format!("list<{}>", name(item.data_type())),
         DataType::FixedSizeList(item, n) => format!("fixed_size_list<{}>[{n}]", name(item.data_type())),
         other => other.to_string().to_lowercase(),
+    }
+}
+
+/// Whether a column's type is its feature's.
+pub enum Fit {
+    Right,
+    /// A list of any length.
+    List,
+    /// The type in words that it should have.
+    Wrong(String),
+}
+
+/// Whether a column can hold a feature.
+pub fn fits(feature: &Feature, found: &DataType) -> Fit {
+    let Kind::Numbers(element) = &feature.kind else { return Fit::Right };
+    let expected =
+        if feature.scalar { name(element) } else { format!("fixed_size_list<{}>[{}]", name(element), feature.values) };
+    if feature.scalar {
+        return if found == element { Fit::Right } else { Fit::Wrong(expected) };
+    }
+    let (mut inner, mut size, mut fixed) = (found, 1, true);
+    loop {
+        match inner {
+            DataType::FixedSizeList(item, n) => {
+                size *= usize::try_from(*n).unwrap_or(0);
+                inner = item.data_type();
+            }
+            DataType::List(item) | DataType::LargeList(item) => {
+                fixed = false;
+                inner = item.data_type();
+            }
+            _ => break,
+        }
+    }
+    match (inner == element && inner != found, fixed) {
+        (true, true) if size == feature.values => Fit::Right,
+        (true, false) => Fit::List,
+        _ => Fit::Wrong(expected),
+    }
+}
+
+/// Each row of a list of any length has as many values.
+pub fn lists_are_even(column: &dyn Array, values: usize) -> bool {
+    match column.data_type() {
+        DataType::List(item) if !item.data_type().is_nested() => {
+            column.as_list::<i32>().value_offsets().windows(2).all(|pair| (pair[1] - pair[0]) as usize == values)
+        }
+        DataType::LargeList(item) if !item.data_type().is_nested() => {
+            column.as_list::<i64>().value_offsets().windows(2).all(|pair| (pair[1] - pair[0]) as usize == values)
+        }
+        _ => true,
     }
 }

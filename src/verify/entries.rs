@@ -4,6 +4,7 @@ use super::columns;
 use super::info::{self, Facts};
 use super::report::Report;
 use super::rules;
+use super::snapshot::Snapshot;
 use super::statistics::{self, Read};
 use crate::dataset::layout;
 use crate::dataset::reader::TableReader;
@@ -13,6 +14,8 @@ use std::path::Path;
 
 /// Entries that are decoded at once; each has about a hundred columns of statistics.
 const BATCH_ROWS: usize = 64;
+/// Most entries; more are taken for damage: some hundred bytes of each are held.
+const MAX_ENTRIES: u64 = 1 << 20;
 
 /// What LeRobot is told of one episode.
 #[derive(Debug, Default)]
@@ -51,11 +54,12 @@ pub struct Entries<'a> {
     batch: Option<(RecordBatch, usize)>,
     /// A file could not be read to its end: what is missing is not held against the data set.
     pub broken: bool,
+    count: u64,
 }
 
 impl<'a> Entries<'a> {
     pub fn new(root: &'a Path, facts: &'a Facts, files: VecDeque<String>) -> Entries<'a> {
-        Entries { root, facts, files, file: String::new(), reader: None, batch: None, broken: false }
+        Entries { root, facts, files, file: String::new(), reader: None, batch: None, broken: false, count: 0 }
     }
 
     /// The next entry; none behind the last.
@@ -64,6 +68,11 @@ impl<'a> Entries<'a> {
             if let Some((batch, at)) = &mut self.batch {
                 if *at < batch.num_rows() {
                     *at += 1;
+                    self.count += 1;
+                    if self.count > MAX_ENTRIES {
+                        self.refuse(format!("more than {MAX_ENTRIES} entries"), report);
+                        return None;
+                    }
                     match entry(batch, *at - 1, &self.file, self.facts, report) {
                         Some(entry) => return Some(entry),
                         None => self.broken = true,
@@ -170,15 +179,19 @@ fn span(batch: &RecordBatch, row: usize, key: &str, facts: &Facts) -> Result<Opt
 }
 
 /// Reads and checks `meta/tasks.parquet`; the tasks by their index, if they could be read.
-pub fn tasks(root: &Path, facts: &Facts, saving: bool, report: &mut Report) -> Option<Vec<String>> {
+pub fn tasks(snapshot: &Snapshot, facts: &Facts, report: &mut Report) -> Option<Vec<String>> {
     let place = layout::TASKS;
     let expected = "a table of `task_index` (0, 1, …) and `task`";
-    let path = root.join(place);
-    if !path.exists() {
-        report.add(&rules::MISSING_FILE, None, place, expected, "no such file");
-        return None;
-    }
-    let read = TableReader::open(&path, |_| true, 1024).and_then(|reader| {
+    // What a save in progress has put there may have one task more.
+    let saving = snapshot.saving.contains(place);
+    let bytes = match &snapshot.tasks {
+        Ok(bytes) => bytes::Bytes::copy_from_slice(bytes),
+        Err(found) => {
+            report.add(&rules::MISSING_FILE, None, place, expected, found);
+            return None;
+        }
+    };
+    let read = TableReader::new(bytes, |_| true, 1024).and_then(|reader| {
         let pandas = reader.schema().metadata().get("pandas").cloned();
         let mut tasks = Vec::new();
         for batch in reader {

@@ -222,11 +222,18 @@ fn feature(key: &str, found: &Value) -> Result<Feature, (String, String)> {
     let scalar = shape == [1];
     let kind = match dtype {
         "video" => {
-            let [height, width, channels @ 1..=4] = shape[..] else {
-                return wrong("height, width and channels in `shape`", &found["shape"]);
+            // Older versions say `channel`, and other programs put it first.
+            let axis = |name: &str| {
+                let named = |axis: &Value| {
+                    axis.as_str().is_some_and(|axis| axis == name || axis.strip_suffix('s') == Some(name))
+                };
+                shape.get(names.as_array()?.iter().position(named)?).copied()
             };
-            if names != &serde_json::json!(["height", "width", "channels"]) {
+            let (Some(height), Some(width), Some(channels)) = (axis("height"), axis("width"), axis("channel")) else {
                 return wrong("the names height, width and channels", names);
+            };
+            if shape.len() != 3 || channels > 4 {
+                return wrong("height, width and at most 4 channels in `shape`", &found["shape"]);
             }
             let block = &found["info"];
             let codec = block["video.codec"].as_str().map(str::to_owned);

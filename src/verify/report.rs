@@ -220,7 +220,8 @@ impl EpisodeReport {
     fn text(&self) -> String {
         let EpisodeReport { episode, length, seconds, cameras, worst, .. } = self;
         let mut text = format!("episode {episode:>5}  {length:>6} rows  {seconds:>7.1} s");
-        for (name, state) in cameras {
+        for (key, state) in cameras {
+            let name = key.strip_prefix("observation.images.").unwrap_or(key);
             let _ = write!(text, "  {name} {state}");
         }
         if let Some(worst) = worst {

@@ -1,13 +1,12 @@
 //! The rows of the data tables, episode by episode, in LeRobot's order: all tables of `data/`, sorted by name.
 
-use super::columns;
+use super::columns::{self, Fit};
 use super::info::{Facts, Feature, Kind};
 use super::report::Report;
 use super::rules;
 use crate::dataset::reader::TableReader;
 use crate::dataset::stats::FeatureStats;
-use arrow_array::{Array, RecordBatch};
-use arrow_schema::DataType;
+use arrow_array::RecordBatch;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 
@@ -178,7 +177,7 @@ impl<'a> RowStream<'a> {
         for (usable, feature) in self.usable.iter_mut().zip(&self.columns) {
             let Ok(field) = schema.field_with_name(&feature.key) else { continue };
             let place = || format!("{} {}", self.file, feature.key);
-            match fits(feature, field.data_type()) {
+            match columns::fits(feature, field.data_type()) {
                 Fit::Right => *usable = true,
                 Fit::List => {
                     *usable = true;
@@ -202,7 +201,7 @@ impl<'a> RowStream<'a> {
             let column = batch.column_by_name(&feature.key).filter(|_| *usable);
             let read = column.map_or(Err(String::new()), |column| {
                 columns::numbers(&**column, &mut numbers)?;
-                let even = lists_are_even(&**column, feature.values) && numbers.len() == rows * feature.values;
+                let even = columns::lists_are_even(&**column, feature.values) && numbers.len() == rows * feature.values;
                 if even { Ok(()) } else { Err(format!("{} values in {rows} rows", numbers.len())) }
             });
             if let Err(words) = &read
@@ -225,60 +224,6 @@ impl<'a> RowStream<'a> {
             return;
         };
         self.batch = Some(Decoded { values, episodes, next: 0 });
-    }
-}
-
-/// Whether a column's type is its feature's.
-enum Fit {
-    Right,
-    /// A list of any length.
-    List,
-    /// The type in words that it should have.
-    Wrong(String),
-}
-
-fn fits(feature: &Feature, found: &DataType) -> Fit {
-    let Kind::Numbers(element) = &feature.kind else { return Fit::Right };
-    let expected = if feature.scalar {
-        columns::name(element)
-    } else {
-        format!("fixed_size_list<{}>[{}]", columns::name(element), feature.values)
-    };
-    if feature.scalar {
-        return if found == element { Fit::Right } else { Fit::Wrong(expected) };
-    }
-    let (mut inner, mut size, mut fixed) = (found, 1, true);
-    loop {
-        match inner {
-            DataType::FixedSizeList(item, n) => {
-                size *= usize::try_from(*n).unwrap_or(0);
-                inner = item.data_type();
-            }
-            DataType::List(item) | DataType::LargeList(item) => {
-                fixed = false;
-                inner = item.data_type();
-            }
-            _ => break,
-        }
-    }
-    match (inner == element && inner != found, fixed) {
-        (true, true) if size == feature.values => Fit::Right,
-        (true, false) => Fit::List,
-        _ => Fit::Wrong(expected),
-    }
-}
-
-/// Each row of a list of any length has as many values.
-fn lists_are_even(column: &dyn Array, values: usize) -> bool {
-    use arrow_array::cast::AsArray;
-    match column.data_type() {
-        DataType::List(item) if !item.data_type().is_nested() => {
-            column.as_list::<i32>().value_offsets().windows(2).all(|pair| (pair[1] - pair[0]) as usize == values)
-        }
-        DataType::LargeList(item) if !item.data_type().is_nested() => {
-            column.as_list::<i64>().value_offsets().windows(2).all(|pair| (pair[1] - pair[0]) as usize == values)
-        }
-        _ => true,
     }
 }
 

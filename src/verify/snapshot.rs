@@ -26,6 +26,8 @@ pub struct Snapshot {
     /// The content of info.json; else what is wrong with it.
     pub info: std::result::Result<Value, String>,
     pub stats: std::result::Result<Value, String>,
+    /// The bytes of tasks.parquet.
+    pub tasks: std::result::Result<Vec<u8>, String>,
     /// Paths from the data set's root in `data/`, `meta/episodes/`, `videos/` and `recorder/`.
     pub files: BTreeSet<String>,
     /// Files that a save puts there that is not finished; they do not count yet.
@@ -38,8 +40,9 @@ impl Snapshot {
     /// # Errors
     /// When there is no data set, or a folder cannot be listed.
     pub fn take(root: &Path) -> Result<Snapshot> {
-        let any =
-            [layout::INFO, layout::DATA, layout::EPISODES, layout::STATS].iter().any(|part| root.join(part).exists());
+        // A folder `data` alone is anybody's.
+        let parts = [layout::INFO, layout::STATS, layout::TASKS, layout::EPISODES, "data/chunk-000"];
+        let any = parts.iter().any(|part| root.join(part).exists());
         if !any {
             let found = match (root.is_dir(), root.exists()) {
                 (true, _) if !disk::names(&root.join(layout::PARTIAL))?.is_empty() => {
@@ -59,6 +62,7 @@ impl Snapshot {
         let empty = || Snapshot {
             info: Err(String::new()),
             stats: Err(String::new()),
+            tasks: Err(String::new()),
             files: BTreeSet::new(),
             saving: BTreeSet::new(),
             notes: Vec::new(),
@@ -68,6 +72,7 @@ impl Snapshot {
             snapshot = empty();
             let before = read_limited(&root.join(layout::INFO));
             snapshot.stats = read_limited(&root.join(layout::STATS)).and_then(|bytes| json(&bytes));
+            snapshot.tasks = read_limited(&root.join(layout::TASKS));
             for series in [layout::DATA, layout::EPISODES, layout::VIDEOS, layout::RECORDER] {
                 list(root, series, DEPTH, &mut snapshot.files)?;
             }
@@ -91,6 +96,15 @@ impl Snapshot {
             let marker = read_limited(&dir.join("commit.json")).and_then(|bytes| json(&bytes));
             if name.starts_with(layout::ORPHAN_PREFIX) {
                 aside += 1;
+            } else if name == layout::EDIT {
+                if let Ok(marker) = marker {
+                    self.notes.push(format!(
+                        "{}/{name}: episodes are being changed, or that was interrupted ({}): what is found may be half of \
+                         each; the next start of the recorder, or `recorder recover`, completes it",
+                        layout::PARTIAL,
+                        marker["edit"]["what"].as_str().unwrap_or("unknown")
+                    ));
+                }
             } else if let Ok(marker) = marker {
                 // Of an episode that counts already only the folder is left.
                 if marker["episode"].as_u64().is_some_and(|episode| episode >= episodes) {

@@ -134,7 +134,8 @@ fn frames(index: &Mp4Index, file: &File, shared: bool, report: &mut Report) -> b
             next = next.max(part.first_frame(file.fps).min(count.saturating_sub(length)));
         }
         let expected_s = next as f64 / fps;
-        let end_s = (next + length) as f64 / fps;
+        let end = next.saturating_add(length);
+        let end_s = end as f64 / fps;
         let off = (from_s - expected_s).abs() > TOLERANCE_S || (to_s - end_s).abs() > TOLERANCE_S;
         if off && !partial {
             let found = format!("{from_s:.6} to {to_s:.6} s");
@@ -157,7 +158,7 @@ fn frames(index: &Mp4Index, file: &File, shared: bool, report: &mut Report) -> b
             let found = format!("{:.0} s", length as f64 / fps);
             report.add(&rules::LONG_VIDEO, Some(episode), *path, format!("an episode of at most {LONGEST_S} s"), found);
         }
-        next += length;
+        next = end;
     }
     sound
 }

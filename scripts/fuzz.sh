@@ -1,5 +1,5 @@
 #!/bin/bash
-# Fuzzes the configuration, the servo packets, mp4 files and a data set's tables, each for so many seconds.
+# Fuzzes the configuration, the servo packets, mp4 files, a data set's tables and the takes' journals, each for so many seconds.
 #
 #   scripts/fuzz.sh [SECONDS]     default: 30
 #

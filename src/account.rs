@@ -2,7 +2,7 @@
 
 use crate::clock::Stamp;
 use crate::episode::TakeId;
-use crate::frame::DropReason;
+use crate::frame::{CameraIndex, DropReason};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -46,6 +46,28 @@ impl CameraAccount {
     /// Frames in no row.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.values().sum()
+    }
+}
+
+/// What was lost from one row of a take to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Losses {
+    /// Frames that no row shows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<(CameraIndex, DropReason)>,
+    /// Pictures that the driver numbered and never delivered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub before_capture: Vec<(CameraIndex, u64)>,
+    /// Failed talks with an arm, by kind.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub arm_errors: Vec<String>,
+}
+
+impl Losses {
+    /// The cameras that lost something, some of them several times.
+    pub fn cameras(&self) -> impl Iterator<Item = CameraIndex> {
+        self.dropped.iter().map(|(camera, _)| *camera).chain(self.before_capture.iter().map(|(camera, _)| *camera))
     }
 }
 

@@ -97,13 +97,14 @@ fn program(config: &Config, findings: &mut Findings) {
 
 fn dataset(config: &Config, findings: &mut Findings) {
     let root = run::root(config);
-    match Dataset::check(&root, &run::dataset_spec(config), config.dataset.resume) {
+    match Dataset::check_after(&root, &run::dataset_spec(config), config.dataset.resume, config.run.on_crash) {
         Ok(outlook) => {
-            let waiting = match outlook.waiting.len() {
+            let waiting = match outlook.recovery.waiting.len() {
                 0 => String::new(),
                 n => format!(", {n} more recorded and waiting to be encoded"),
             };
             findings.good(format!("data set {}: {} episodes so far{waiting}", root.display(), outlook.episodes));
+            outlook.recovery.describe().iter().for_each(|line| findings.good(format!("at the next start {line}")));
         }
         Err(error) => findings.bad(Fault::Dataset, error),
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::config::Override;
+use crate::config::schema::OnCrash;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use std::ffi::OsString;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -34,6 +35,10 @@ pub enum Command {
     /// Hold a LeRobot v3.0 data set to every rule of the format, whoever recorded it, and look at its quality: what to run
     /// before publishing. Changes nothing; exit code 0 without faults (there may be warnings), 1 with, 4 if no data set is there
     Verify(crate::verify::Arguments),
+    /// Make episodes of what a crash or a power failure left in a data set; every start of a recording does the same
+    ///
+    /// Exit code 0: nothing was lost; 3: something was, which is said exactly; 1: failed, the data set is as it was
+    Recover(Recover),
     /// List the encoders that this machine has, and try each
     Encoders(Encoders),
     Bench(crate::bench::job::Arguments),
@@ -47,6 +52,19 @@ pub enum Command {
     Completions {
         shell: Shell,
     },
+}
+
+/// Options of `recorder recover`.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Recover {
+    /// The data set's folder
+    pub root: PathBuf,
+    /// What becomes of an episode that was being recorded
+    #[arg(long, value_enum, default_value_t = OnCrash::Keep)]
+    pub on_crash: OnCrash,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `recorder encoders`.
@@ -81,6 +99,8 @@ Keys while recording, as in LeRobot:
   → or n      end the episode, or the reset, now
   ← or r      throw the take away and record it again; in the reset: the one that just ended
   Esc or q    end and save the episode, then stop; so does Ctrl-C
+
+After a crash or a power failure the next start saves what was being recorded, as `recorder recover ROOT` does.
 
 Exit codes of a run (`verify`: 0 no faults, 1 faults, 4 no data set there):
   0    everything was recorded and saved

@@ -7,7 +7,7 @@ use recorder::bench;
 use recorder::bench::job::{Arguments, Job};
 use recorder::bench::measure::BenchError;
 use recorder::child;
-use recorder::cli::{self, Cli, Command, split_overrides};
+use recorder::cli::{self, Cli, Command, Recover, split_overrides};
 use recorder::codec::backend::Device;
 use recorder::codec::choice;
 use recorder::codec::gpu::{self, GpuReport};
@@ -15,7 +15,7 @@ use recorder::config::{self, Config, ConfigError, reference};
 use recorder::console::keys::{self, Press};
 use recorder::console::screen::{self, Live, LogWriter};
 use recorder::console::{http, view};
-use recorder::dataset::DatasetError;
+use recorder::dataset::{Dataset, DatasetError};
 use recorder::disk_space::NoSpace;
 use recorder::encoders::self_test::SelfTest;
 use recorder::encoders::self_test::scratch::Scratch;
@@ -65,6 +65,7 @@ fn main() -> ExitCode {
             episodes::run(arguments).map_err(anyhow::Error::from).and_then(|text| print(&text))
         }
         Some(Command::Verify(arguments)) => verify(arguments),
+        Some(Command::Recover(arguments)) => recover(arguments),
         Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config);
             print(&findings.text)?;
@@ -189,6 +190,29 @@ fn verify(arguments: &verify::Arguments) -> anyhow::Result<u8> {
     Ok(report.exit_code())
 }
 
+fn recover(arguments: &Recover) -> anyhow::Result<u8> {
+    let recovery = match Dataset::recover(&arguments.root, arguments.on_crash) {
+        Ok(recovery) => recovery,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "recorder: {error}");
+            return Ok(1);
+        }
+    };
+    let lost = recovery.has_lost();
+    if arguments.json {
+        let mut json = serde_json::to_value(&recovery)?;
+        json["lost"] = lost.into();
+        print(&format!("{json:#}\n"))?;
+    } else {
+        let mut lines = recovery.describe();
+        if lines.is_empty() {
+            lines.push("nothing to recover".into());
+        }
+        print(&format!("{}\n", lines.join("\n")))?;
+    }
+    Ok(if lost { 3 } else { 0 })
+}
+
 fn bench(cli: &Cli, options: &Arguments, overrides: &[config::Override]) -> anyhow::Result<u8> {
     let job = Job::new(options, cli.config.as_deref(), overrides)?;
     let folder = match &options.keep {
@@ -298,7 +322,9 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
             let ended = tokio::time::timeout(FAREWELL, &mut ended).await;
             drop(live);
             let arm = if ended.is_ok() { "" } else { "; the arm may still hold its position" };
-            tracing::warn!("stopped at once: saved episodes are complete, what was being saved is kept aside{arm}");
+            tracing::warn!(
+                "stopped at once: saved episodes are complete, the next start saves what was recorded since{arm}"
+            );
             return Ok(interrupt.0);
         }
         tracing::info!("stopping: the episode is ended and saved; once more to stop at once");

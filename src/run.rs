@@ -168,7 +168,8 @@ fn min_free_bytes(config: &Config) -> u64 {
 /// Creates the data set, or opens it to go on.
 pub fn open_dataset(config: &Config) -> Result<Dataset, DatasetError> {
     let (root, spec) = (root(config), dataset_spec(config));
-    if config.dataset.resume { Dataset::resume(&root, spec) } else { Dataset::create(&root, spec) }
+    let open = if config.dataset.resume { Dataset::resume_after } else { Dataset::create_after };
+    open(&root, spec, config.run.on_crash)
 }
 
 /// Encoding threads.

@@ -97,6 +97,18 @@ impl Spill {
     /// A durable spill as an earlier process left it, from its first frame on. Reads the whole file. A damaged or
     /// unfinished record ends it: what is left out is said. It stays in the file until a frame is pushed.
     pub fn reopen(path: PathBuf) -> Result<(Spill, Option<Cut>), SpillError> {
+        Spill::reopen_below(path, u64::MAX)
+    }
+
+    /// Cuts the file of a durable spill, durably, to the frames of the rows below `rows`, and to those before any damage.
+    pub fn cut_file(path: PathBuf, rows: u64) -> Result<(), SpillError> {
+        let (spill, _) = Spill::reopen_below(path, rows)?;
+        let Some(file) = &spill.file else { return Ok(()) };
+        file.set_len(spill.end).and_then(|()| file.sync_all()).map_err(spill.error("cut"))
+    }
+
+    /// Stops in front of the first frame of a row from `rows` on.
+    fn reopen_below(path: PathBuf, rows: u64) -> Result<(Spill, Option<Cut>), SpillError> {
         let mut spill = Spill::durable(path);
         let file = File::options().read(true).write(true).open(&spill.path).map_err(spill.error("read back"))?;
         let size = file.metadata().map_err(spill.error("read back"))?.len();
@@ -104,6 +116,7 @@ impl Spill {
         let mut damage = None;
         while spill.end < size && damage.is_none() {
             damage = match spill.scan(&file, size - spill.end, &mut data).map_err(spill.error("read back"))? {
+                Ok(record) if record.index >= rows => break,
                 Ok(record) => spill.place(&record).map(|entry| spill.enter(entry, record, Weak::new())).err(),
                 Err(damage) => Some(damage),
             };
@@ -172,6 +185,11 @@ impl Spill {
     /// Frames that are held: of a durable spill all that were ever pushed.
     pub fn frames(&self) -> u64 {
         self.entries.len() as u64
+    }
+
+    /// Rows from 0 on that have a frame, without a gap.
+    pub fn rows(&self) -> u64 {
+        self.entries.iter().zip(0..).take_while(|(entry, row)| entry.index == *row).count() as u64
     }
 
     /// Bytes on disk.

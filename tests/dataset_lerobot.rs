@@ -112,9 +112,9 @@ fn the_next_take_is_recorded_while_the_last_one_is_saved() {
     let root = tempfile::tempdir().unwrap();
     let (spec, video) = (spec(Codec::Mjpeg), encode(Codec::Mjpeg, 0, 20));
     let mut dataset = Dataset::create(root.path(), spec.clone()).unwrap();
-    let mut first = dataset.begin(7).unwrap();
-    let mut second = dataset.begin(8).unwrap();
-    let third = dataset.begin(9).unwrap();
+    let mut first = dataset.begin(7, "a").unwrap();
+    let mut second = dataset.begin(8, "a").unwrap();
+    let third = dataset.begin(9, "a").unwrap();
     fill(&mut second, &spec, &video[..1], 10);
     fill(&mut first, &spec, &video, 20);
     third.discard().unwrap();
@@ -165,23 +165,29 @@ fn a_take_whose_videos_and_rows_disagree_is_not_saved() {
     let root = tempfile::tempdir().unwrap();
     let (spec, video) = (spec(Codec::Mjpeg), encode(Codec::Mjpeg, 0, 20));
     let mut dataset = Dataset::create(root.path(), spec.clone()).unwrap();
-    let mut take = dataset.begin(0).unwrap();
+    let mut take = dataset.begin(0, "a").unwrap();
     fill(&mut take, &spec, &video, 20);
     take.push_row(row(&spec, 20)).unwrap();
     let error = dataset.commit(take, "a", &EpisodeCounters::default()).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("camera front: expected 21 video frames, one for each row, found 20"), "{message}");
     assert!(!root.path().join("meta").exists(), "nothing of it is seen");
-    let take = dataset.begin(1).unwrap();
+    let take = dataset.begin(1, "a").unwrap();
     assert!(matches!(dataset.commit(take, "a", &EpisodeCounters::default()), Err(DatasetError::Take { .. })));
     drop(dataset);
 
-    let mut dataset = Dataset::create(root.path(), spec.clone()).unwrap();
-    let orphans = &dataset.recovery().orphans;
-    assert_eq!(orphans.len(), 2);
-    assert!(orphans[0].join("observation.images.front.mp4").exists(), "an unfinished take is kept");
+    let message = Dataset::create(root.path(), spec.clone()).unwrap_err().to_string();
+    for part in [
+        "with 1 episodes is here already",
+        "its 20 rows (0.7 s) become episode 0; rows 20 to 20 (0.0 s) are lost: the video of observation.images.front had",
+        "take 1 was interrupted: it is removed",
+        "set dataset.resume = true",
+    ] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    let mut dataset = Dataset::resume(root.path(), spec.clone()).unwrap();
     record(&mut dataset, &spec, 0, "a", &video);
-    assert_eq!(check(root.path()), "40 frames, 1 episodes, 0 bad");
+    assert_eq!(check(root.path()), "80 frames, 2 episodes, 0 bad");
 }
 
 #[test]
@@ -189,7 +195,7 @@ fn rows_that_do_not_fit_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let spec = spec(Codec::Mjpeg);
     let dataset = Dataset::create(root.path(), spec.clone()).unwrap();
-    let mut take = dataset.begin(0).unwrap();
+    let mut take = dataset.begin(0, "a").unwrap();
     let good = row(&spec, 0);
     let wrong = |change: fn(&mut Row)| {
         let mut row = good.clone();

@@ -163,14 +163,17 @@ fn a_run_without_an_episode_leaves_room_for_the_next() {
     let root = tempfile::tempdir().unwrap();
     let spec = spec(Codec::Mjpeg);
     let dataset = Dataset::create(root.path(), spec.clone()).unwrap();
-    dataset.begin(0).unwrap().discard().unwrap();
-    let unfinished = dataset.begin(1).unwrap();
-    let message = dataset.begin(1).unwrap_err().to_string();
+    dataset.begin(0, "a").unwrap().discard().unwrap();
+    let unfinished = dataset.begin(1, "a").unwrap();
+    let message = dataset.begin(1, "a").unwrap_err().to_string();
     assert!(message.contains("take 1: expected a number that no other take has"), "{message}");
     drop((unfinished, dataset));
     let outlook = Dataset::check(root.path(), &spec, false).unwrap();
-    assert_eq!(outlook.unfinished.len(), 1);
     let dataset = Dataset::create(root.path(), spec).unwrap();
-    assert_eq!(dataset.recovery().orphans.len(), 1);
-    assert!(dataset.recovery().orphans[0].ends_with(".partial/orphan-episode_000000-take_000001"));
+    assert_eq!(&outlook.recovery, dataset.recovery());
+    assert_eq!(
+        dataset.recovery().describe(),
+        ["take 1 was interrupted: it is removed, since no row has the frames of all cameras"]
+    );
+    assert!(!dataset.recovery().has_lost(), "there was nothing in it");
 }

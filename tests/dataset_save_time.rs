@@ -32,7 +32,7 @@ fn measure(episodes: u64, seconds: u64) -> Vec<Duration> {
     let rows: Vec<_> = (0..seconds as usize * 30).map(|k| row(&spec, k)).collect();
     let mut times = Vec::new();
     for take in 0..episodes {
-        let mut writer = dataset.begin(take).unwrap();
+        let mut writer = dataset.begin(take, "a").unwrap();
         rows.iter().for_each(|row| writer.push_row(row.clone()).unwrap());
         for k in 0..seconds {
             let last = k + 1 == seconds;

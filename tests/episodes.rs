@@ -255,7 +255,7 @@ fn the_last_save_can_be_taken_back() {
         assert!(files(&back) == before, "after {take} episodes");
         assert!(!dataset.undo(10).unwrap(), "once is enough");
         let task = ["Pick up the cube", "Put it down"][take % 2];
-        let mut writer = dataset.begin(take as u64).unwrap();
+        let mut writer = dataset.begin(take as u64, task).unwrap();
         fill(&mut writer, &spec, &encode(Codec::Mjpeg, 0, *frames), *frames);
         dataset.commit(writer, task, &counters(&spec, *frames)).unwrap();
     }
@@ -458,10 +458,10 @@ fn an_interrupted_change_is_completed_by_the_next_run() {
     let text = act(&root, Action::List { json: false }).unwrap();
     assert!(text.contains("note: a save or a change was interrupted"), "{text}");
     let spec = spec(Codec::Mjpeg);
-    assert_eq!(Dataset::check(&root, &spec, true).unwrap().to_edit, ["episode 1 deleted"]);
+    assert_eq!(Dataset::check(&root, &spec, true).unwrap().recovery.edited, ["episode 1 deleted"]);
     let dataset = Dataset::resume(&root, spec).unwrap();
     assert_eq!(dataset.recovery().edited, ["episode 1 deleted"]);
-    assert_eq!(dataset.recovery().describe(), ["an edit was interrupted (episode 1 deleted): it is completed now"]);
+    assert_eq!(dataset.recovery().describe(), ["a change was interrupted (episode 1 deleted): it is completed"]);
     drop(dataset);
     assert!(tree(&root) == tree(&expected));
 }

@@ -729,12 +729,12 @@ fn a_recorder_that_runs_is_no_fault() {
     let spec = spec(Codec::H264);
     let video = encode(Codec::H264, 0, 30);
     let mut dataset = Dataset::create(dir.path(), spec.clone()).unwrap();
-    let mut take = dataset.begin(0).unwrap();
+    let mut take = dataset.begin(0, "a").unwrap();
     fill(&mut take, &spec, &video, 30);
     let error = verify(dir.path(), true).unwrap_err().to_string();
     assert!(error.contains("takes in progress, and no episode that is saved"), "{error}");
     dataset.commit(take, "pick", &counters(&spec, 30)).unwrap();
-    let mut take = dataset.begin(1).unwrap();
+    let mut take = dataset.begin(1, "a").unwrap();
     fill(&mut take, &spec, &video, 30);
     fs::create_dir_all(dir.path().join(".partial/orphan-x")).unwrap();
     let report = verified(dir.path(), true);
@@ -808,7 +808,7 @@ fn bad_recordings_are_warned_of() {
     let warned = |video: &[Fragment], change: Change, counters: EpisodeCounters, deep, rules: &[&str], words: &str| {
         let dir = tempfile::tempdir().unwrap();
         let mut dataset = Dataset::create(dir.path(), spec.clone()).unwrap();
-        let mut take = dataset.begin(0).unwrap();
+        let mut take = dataset.begin(0, "a").unwrap();
         for k in 0..FRAMES {
             let mut row = row(&spec, k);
             change(k, &mut row);
@@ -898,7 +898,7 @@ fn frozen_pictures_are_seen_in_h264() {
     let first = moving[0].samples[0].clone();
     still.iter_mut().flat_map(|fragment| &mut fragment.samples).for_each(|sample| *sample = first.clone());
     let mut dataset = Dataset::create(dir.path(), spec.clone()).unwrap();
-    let mut take = dataset.begin(0).unwrap();
+    let mut take = dataset.begin(0, "a").unwrap();
     (0..75).for_each(|k| take.push_row(row(&spec, k)).unwrap());
     still.iter().for_each(|fragment| take.push_fragment(0, fragment).unwrap());
     moving.iter().for_each(|fragment| take.push_fragment(1, fragment).unwrap());
@@ -921,7 +921,7 @@ fn the_report_stays_short_however_many_episodes_there_are() {
     spec.cameras.clear();
     let mut dataset = Dataset::create(dir.path(), spec.clone()).unwrap();
     for take in 0..260 {
-        let mut writer = dataset.begin(take).unwrap();
+        let mut writer = dataset.begin(take, "a").unwrap();
         let rows = if take == 3 { 2 } else { 12 };
         (0..rows).for_each(|k| writer.push_row(row(&spec, k)).unwrap());
         dataset.commit(writer, "pick", &counters(&spec, rows)).unwrap();

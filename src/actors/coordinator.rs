@@ -6,7 +6,7 @@ use super::encoder_pool::{PoolMessage, StreamId};
 use super::recorder::RecorderMessage;
 use super::ticker::Tick;
 use super::writer::WriterMessage;
-use crate::account::{CameraAccount, TakeReport};
+use crate::account::{CameraAccount, Losses, TakeReport};
 use crate::align::{self, Aligner};
 use crate::clock::{Clock, Hold, Stamp, tick_ns};
 use crate::dataset::{Row, RowArm, RowFrame};
@@ -96,6 +96,8 @@ pub struct CoordinatorState {
     sample: Option<Sample>,
     /// The take whose rows are being handed on.
     open: Option<TakeReport>,
+    /// By camera, pictures that were lost before capture since its last row.
+    lost_before_capture: Vec<u64>,
     /// Takes handed on whole and not yet heard of; true for one that nobody can encode now.
     saving: BTreeMap<TakeId, bool>,
     /// The take that was handed on whole and is not wanted after all: the next one begins when nothing is left of it.
@@ -144,6 +146,7 @@ impl Actor for Coordinator {
             samples: VecDeque::new(),
             sample: None,
             open: None,
+            lost_before_capture: vec![0; arguments.cameras.len()],
             saving: arguments.waiting.iter().map(|take| (*take, false)).collect(),
             taking_back: None,
             backlog_full: false,
@@ -363,12 +366,14 @@ impl CoordinatorState {
             let _ = arguments.writer.cast(WriterMessage::Begin { take });
             let _ = arguments.pool.cast(PoolMessage::Open { take, expected_frames: arguments.plan.ticks_per_episode });
             let accounts = arguments.cameras.iter().map(|_| CameraAccount::default()).collect();
+            self.lost_before_capture.fill(0);
             self.open = Some(TakeReport { take, started: tick.due, cameras: accounts, ..Default::default() });
             tracing::info!("recording episode {} of {}", self.episode(), arguments.plan.episodes);
         }
         let Some(report) = self.open.as_mut().filter(|report| report.take == take) else { return };
         let late_ns = tick.woke.mono_ns.saturating_sub(tick.due.mono_ns);
         let mut row = Row { tick: tick.due, late_ns, ..Default::default() };
+        let mut losses = Losses::default();
         let (mut oldest, mut newest) = (u64::MAX, 0);
         for (camera, mut selection) in aligned.selections.into_iter().enumerate() {
             let CoordinatorCamera { name, fps } = &arguments.cameras[camera];
@@ -379,6 +384,9 @@ impl CoordinatorState {
                 selection.repeated = false;
             }
             account.add(selection.repeated, &selection.dropped);
+            losses.dropped.extend(selection.dropped.iter().map(|reason| (camera, *reason)));
+            let missing = std::mem::take(&mut self.lost_before_capture[camera]);
+            losses.before_capture.extend((missing > 0).then_some((camera, missing)));
             let fresh = u64::from(!selection.repeated);
             ::metrics::counter!(metrics::FRAMES_CAPTURED, "camera" => name.clone())
                 .increment(fresh + selection.dropped.len() as u64);
@@ -409,6 +417,7 @@ impl CoordinatorState {
             if sample.tick == tick.number {
                 for kind in &sample.errors {
                     *report.arm_errors.entry((*kind).to_string()).or_default() += 1;
+                    losses.arm_errors.push((*kind).to_string());
                 }
             }
             row.state.clone_from(&sample.state);
@@ -418,7 +427,7 @@ impl CoordinatorState {
         }
         report.rows = index + 1;
         report.ended = tick.woke;
-        let _ = arguments.writer.cast(WriterMessage::Row { take, row: Box::new(row) });
+        let _ = arguments.writer.cast(WriterMessage::Row { take, row: Box::new(row), losses });
     }
 
     /// The episode of this run that is recorded or was recorded last, from 1.
@@ -494,6 +503,7 @@ impl CoordinatorState {
         let missing = rate.add(sequence, captured.mono_ns);
         if let Some(report) = &mut self.open {
             report.cameras[camera].lost_before_capture += missing;
+            self.lost_before_capture[camera] += missing;
         }
     }
 

@@ -5,12 +5,11 @@
 
 use super::coordinator::CoordinatorMessage;
 use super::encoder_pool::{PoolMessage, SPILL_WARNING, StreamId};
-use crate::account::TakeReport;
+use crate::account::{Losses, TakeReport};
 use crate::clock::{Clock, Stamp};
 use crate::codec::Fragment;
 use crate::dataset::{
-    CameraCounters, Dataset, DatasetError, EncoderSwitch, EpisodeCounters, EpisodeSummary, EpisodeWriter, Row,
-    WaitingTake,
+    Dataset, DatasetError, EncoderSwitch, EpisodeCounters, EpisodeSummary, EpisodeWriter, Row, WaitingTake,
 };
 use crate::disk_space;
 use crate::episode::TakeId;
@@ -29,8 +28,8 @@ use std::time::{Duration, Instant};
 pub enum WriterMessage {
     /// From the coordinator: a take begins.
     Begin { take: TakeId },
-    /// From the coordinator: its next row.
-    Row { take: TakeId, row: Box<Row> },
+    /// From the coordinator: its next row, and what was lost since the one before.
+    Row { take: TakeId, row: Box<Row>, losses: Losses },
     /// From the coordinator: it has all its rows and is to be kept.
     End { report: Box<TakeReport> },
     /// From the pool, on the coordinator's word: it is not wanted, be it an episode already.
@@ -135,7 +134,7 @@ struct Take {
     task: String,
     report: Option<TakeReport>,
     /// Cameras whose video is whole, and what made it.
-    encoded: BTreeMap<usize, &'static str>,
+    encoded: BTreeMap<usize, String>,
     kept: Kept,
     /// Rows of a camera whose frame could not be shown after all.
     substituted: Vec<(usize, u64, DropReason)>,
@@ -170,8 +169,9 @@ struct Backlog {
     full: bool,
 }
 
-/// What of the videos a power loss may cost, at most; see [`EpisodeWriter::sync`].
-const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// What has come is made durable this often ([`EpisodeWriter::sync`]). With half a second for the longest fragment, an
+/// encoder's lag and the sync itself, a power loss costs less than a second.
+const SYNC_EVERY: Duration = Duration::from_millis(300);
 
 impl ThreadLocalActor for Writer {
     type Msg = WriterMessage;
@@ -233,12 +233,14 @@ impl ThreadLocalActor for Writer {
         _myself: ActorRef<WriterMessage>,
         state: &mut WriterState,
     ) -> Result<(), ActorProcessingErr> {
-        for (take, unfinished) in std::mem::take(&mut state.takes) {
+        for (take, mut unfinished) in std::mem::take(&mut state.takes) {
             if unfinished.kept.parked {
                 tracing::warn!("take {take} waits on disk: the next run or `recorder regenerate` encodes and saves it");
                 continue;
             }
-            tracing::warn!("take {take} was not finished and is kept aside in the data set's .partial folder");
+            tracing::warn!(
+                "take {take} was not finished: the next run or `recorder recover` saves what was recorded of it"
+            );
             if let Err(error) = unfinished.writer.sync() {
                 tracing::error!("{error}");
             }
@@ -262,17 +264,18 @@ impl WriterState {
             WriterMessage::Begin { take } => {
                 self.look_at_disk();
                 disk_space::require(self.arguments.dataset.root(), self.arguments.min_free_bytes)?;
-                let writer = self.arguments.dataset.begin(take)?;
+                let writer = self.arguments.dataset.begin(take, &self.arguments.task)?;
                 self.takes.insert(take, Take::new(writer, self.arguments.task.clone()));
             }
-            WriterMessage::Row { take, row } => {
+            WriterMessage::Row { take, row, losses } => {
                 if let Some(open) = self.takes.get_mut(&take) {
-                    open.writer.push_row(*row)?;
+                    open.writer.push_row_after(*row, &losses)?;
                 }
             }
             WriterMessage::End { report } => {
                 let take = report.take;
                 if let Some(open) = self.takes.get_mut(&take) {
+                    open.writer.note_end(&report)?;
                     open.report = Some(*report);
                 }
                 self.park(take)?;
@@ -310,7 +313,8 @@ impl WriterState {
             WriterMessage::VideoEncoded { stream, encoder } => {
                 if let Some(open) = self.takes.get_mut(&stream.take) {
                     open.writer.finish_video(stream.camera)?;
-                    open.encoded.insert(stream.camera, encoder);
+                    open.writer.note_encoder(stream.camera, encoder)?;
+                    open.encoded.insert(stream.camera, encoder.into());
                 }
                 self.park(stream.take)?;
             }
@@ -337,6 +341,7 @@ impl WriterState {
             WriterMessage::EncoderReplaced { stream, frame, from, to, reason } => {
                 if let Some(open) = self.takes.get_mut(&stream.take) {
                     let switch = EncoderSwitch { frame, from: from.into(), to: to.into(), reason };
+                    open.writer.note_switch(stream.camera, &switch)?;
                     open.switches.push((stream.camera, switch));
                 }
             }
@@ -415,7 +420,9 @@ impl WriterState {
     /// Makes durable what has come; the first take for which that fails.
     fn sync(&mut self) -> Result<(), (TakeId, WriterError)> {
         self.look_at_disk();
-        self.takes.iter().try_for_each(|(take, open)| open.writer.sync().map_err(|error| (*take, error.into())))
+        // One that waits is durable, and its videos can be made again.
+        let mut open = self.takes.iter_mut().filter(|(_, open)| !open.kept.parked);
+        open.try_for_each(|(take, open)| open.writer.sync().map_err(|error| (*take, error.into())))
     }
 
     /// Saves takes that are whole, oldest first; one that is not whole holds up those after it.
@@ -429,7 +436,8 @@ impl WriterState {
             // A frame that is shown twice is dropped once.
             let once = open.substituted.into_iter().filter(|(camera, row, _)| !open.writer.is_repeated(*camera, *row));
             let substituted: Vec<_> = once.map(|(camera, _, reason)| (camera, reason)).collect();
-            let counters = counters(&self.arguments, &report, &substituted, (&open.encoded, open.switches));
+            let names = &self.arguments.camera_names;
+            let counters = EpisodeCounters::of(names, &report, &substituted, &open.encoded, &open.switches);
             match self.arguments.dataset.commit(open.writer, &open.task, &counters) {
                 Ok(committed) => {
                     let ended = report.ended.mono_ns;
@@ -485,7 +493,7 @@ impl WriterState {
     }
 
     async fn fail(&mut self, take: TakeId, reason: &str) {
-        // The folder is kept: what was recorded may still be of use to somebody.
+        // The folder is kept: the next start saves what can be read of it.
         self.takes.remove(&take);
         self.tell(CoordinatorMessage::TakeFailed { take, reason: reason.to_string() }).await;
     }
@@ -512,33 +520,6 @@ impl WriterState {
             s.recordable_s = recordable;
         });
     }
-}
-
-/// What was counted in a take, as the summary tells it.
-fn counters(
-    arguments: &WriterArguments,
-    report: &TakeReport,
-    substituted: &[(usize, DropReason)],
-    (encoders, switches): (&BTreeMap<usize, &'static str>, Vec<(usize, EncoderSwitch)>),
-) -> EpisodeCounters {
-    let mut accounts = report.cameras.clone();
-    for (camera, reason) in substituted {
-        accounts[*camera].substituted(*reason);
-    }
-    let camera = |(index, (name, account)): (usize, (&String, crate::account::CameraAccount))| {
-        let counters = CameraCounters {
-            captured: account.captured(),
-            written: account.written,
-            repeated: account.repeated,
-            sequence_gaps: account.lost_before_capture,
-            dropped: account.dropped,
-            encoder: encoders.get(&index).copied().unwrap_or_default().into(),
-            encoder_switches: switches.iter().filter(|(c, _)| *c == index).map(|(_, s)| s.clone()).collect(),
-        };
-        (name.clone(), counters)
-    };
-    let cameras = arguments.camera_names.iter().zip(accounts).enumerate().map(camera).collect();
-    EpisodeCounters { cameras, arm_errors: report.arm_errors.clone() }
 }
 
 /// Bytes for a second of recording, as measured in this run.

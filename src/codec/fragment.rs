@@ -4,8 +4,14 @@ use super::stream::Encoded;
 use super::{Fragment, PixelHistogram, SampleFormat};
 use std::sync::Arc;
 
-/// Collects consecutive encoded frames of one stream into [`Fragment`]s. A fragment ends before a key frame (of MJPEG, where all are, it does not),
-/// after a GOP's number of frames, or after one second's, whichever comes first: a crash loses no more than that.
+/// Frames of the longest fragment of a stream with a key frame every `gop` frames, at `fps` frames a second: a GOP's or
+/// half a second's, whichever are fewer. What is not in a fragment yet is lost in a crash.
+pub fn longest(gop: u32, fps: u32) -> usize {
+    gop.min(fps.div_ceil(2)).max(1) as usize
+}
+
+/// Collects consecutive encoded frames of one stream into [`Fragment`]s. A fragment ends before a key frame (of MJPEG,
+/// where all are, it does not), or when it is as long as can be ([`longest`]).
 #[derive(Debug)]
 pub struct FragmentBuilder {
     format: Arc<SampleFormat>,
@@ -17,11 +23,11 @@ pub struct FragmentBuilder {
 impl FragmentBuilder {
     /// A builder for a stream of `format` with a key frame every `gop` frames, at `fps` frames a second.
     pub fn new(format: Arc<SampleFormat>, gop: u32, fps: u32) -> FragmentBuilder {
-        FragmentBuilder { format, longest: gop.min(fps).max(1) as usize, open: None }
+        FragmentBuilder { format, longest: longest(gop, fps), open: None }
     }
 
     /// Adds frame `index`; answers with a fragment that this completes. When a forced key frame cuts a GOP short, what
-    /// was open is completed, and so is the new frame's fragment when a GOP or a second has one frame only: two at most.
+    /// was open is completed, and so is the new frame's fragment when the longest fragment has one frame only: two at most.
     pub fn push(&mut self, index: u64, encoded: Encoded) -> impl Iterator<Item = Fragment> + use<> {
         let starts_gop = encoded.sample.sync && *self.format != SampleFormat::Mjpeg;
         let cut = if starts_gop { self.open.take() } else { None };
@@ -85,11 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn a_fragment_is_a_gop_or_a_second() {
+    fn a_fragment_is_a_gop_or_half_a_second() {
         let h264 = || SampleFormat::H264 { sps: vec![], pps: vec![] };
         check(h264(), 3, 30, "kpxkppkpp", &[3, 3, 3]);
         check(h264(), 3, 30, "kppkp", &[3, 2]);
-        check(h264(), 9, 4, "kppppppppkp", &[4, 4, 1, 2]);
+        check(h264(), 9, 8, "kppppppppkp", &[4, 4, 1, 2]);
+        check(h264(), 9, 7, "kppppppppkp", &[4, 4, 1, 2]);
+        check(h264(), 9, 1, "kpp", &[1, 1, 1]);
         check(h264(), 9, 30, "kppkpppppx", &[3, 7]);
         check(h264(), 1, 30, "kkk", &[1, 1, 1]);
         check(h264(), 1, 30, "", &[]);

@@ -69,7 +69,8 @@ pub struct Sample {
 }
 
 /// What an mp4 track needs to know of the encoder to describe its samples.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SampleFormat {
     /// Parameter sets without start codes.
     H264 { sps: Vec<u8>, pps: Vec<u8> },
@@ -93,9 +94,9 @@ impl SampleFormat {
     }
 }
 
-/// A run of consecutive frames of one stream, a GOP or a second, whichever is shorter: the unit that is written,
-/// acknowledged and, after an encoder's failure, made again. It starts with a key frame unless the GOP is longer than a
-/// second; what a replacing encoder makes always does.
+/// A run of consecutive frames of one stream, a GOP or half a second, whichever is shorter: the unit that is written,
+/// acknowledged and, after an encoder's failure, made again. It starts with a key frame unless the GOP is longer than
+/// that; what a replacing encoder makes always does.
 #[derive(Clone, Debug)]
 pub struct Fragment {
     /// Index in the episode of the first sample.

@@ -26,6 +26,9 @@ pub struct Config {
     /// Bounds of the recorder itself.
     #[serde(default)]
     pub limits: Limits,
+    /// How a run goes on from what was before it.
+    #[serde(default)]
+    pub run: Run,
 }
 
 /// The arm that is recorded, and the cameras around it.
@@ -315,6 +318,25 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits { frame_memory_mib: 256, spill_mib: 4096, gpu_watchdog_ms: 500, min_free_gib: 1.0 }
     }
+}
+
+/// How a run goes on from what was before it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Run {
+    /// What becomes of an episode that was being recorded when the last run was killed or the power failed: `keep` or `discard`.
+    pub on_crash: OnCrash,
+}
+
+/// What becomes of an episode that a crash interrupted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCrash {
+    /// It is saved up to where every camera has its frame.
+    #[default]
+    Keep,
+    /// It is removed.
+    Discard,
 }
 
 /// The values of a table that is left out: those of its keys.

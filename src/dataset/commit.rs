@@ -7,8 +7,8 @@
 //! 4. `meta/info.json` is renamed last, and made durable: from here on LeRobot sees the episode.
 //! 5. The take's folder is removed.
 //!
-//! A crash before 2 leaves a take without a marker: it is kept as an orphan, unless it waits to be encoded (`waiting.json`). After 2, the next start does 3 to 5 again:
-//! a rename whose source is gone was done. A crash after 4 can bring the folder back, even after later episodes were
+//! A crash before 2 leaves a take without a marker: it waits to be encoded (`waiting.json`), or the next start makes of it
+//! what can be made (`recover.rs`). After 2, the next start does 3 to 5 again: a rename whose source is gone was done. A crash after 4 can bring the folder back, even after later episodes were
 //! saved; info.json then counts the marker's episode already, and only the folder is removed.
 //!
 //! Saved episodes are changed in the same way ([`super::edit`]): a folder of its own holds what is new, and the marker also lists
@@ -20,8 +20,9 @@ use super::disk;
 use super::error::DatasetError;
 use super::info::Info;
 use super::layout;
+use super::recovery::Recovery;
 use super::spec::DatasetSpec;
-use super::waiting::{self, Parked, WaitingTake};
+use super::waiting::{self, Parked};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -55,45 +56,6 @@ pub struct EditGuard {
     pub before: Option<u32>,
     /// CRC-32 of info.json after it; none where it is gone then.
     pub after: Option<u32>,
-}
-
-/// What was found and done when a data set was opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Episodes whose interrupted save was completed.
-    pub completed: Vec<u64>,
-    /// Interrupted edits that were completed, in words.
-    pub edited: Vec<String>,
-    /// Folders of takes that were not finished, moved aside now.
-    pub orphans: Vec<PathBuf>,
-    /// Those of the orphans that were to be encoded later and cannot be, with the reason.
-    pub damaged: Vec<(PathBuf, String)>,
-    /// Takes that are recorded and wait to be encoded.
-    pub waiting: Vec<u64>,
-}
-
-impl Recovery {
-    /// In words, a line each.
-    pub fn describe(&self) -> Vec<String> {
-        let completed = self.completed.iter().map(|episode| {
-            format!("episode {episode} was being saved when the last run was interrupted: its save is completed now")
-        });
-        let edited = self.edited.iter().map(|what| format!("an edit was interrupted ({what}): it is completed now"));
-        let orphans = self.orphans.iter().map(|path| {
-            let kept = format!("it is kept aside in {}", path.display());
-            match self.damaged.iter().find(|(damaged, _)| damaged == path) {
-                Some((_, reason)) => {
-                    format!("a take waited to be encoded, but its {} is damaged: {reason}; {kept}", layout::WAITING)
-                }
-                None => format!("a take was being recorded when the last run was interrupted: {kept}"),
-            }
-        });
-        let waiting = self
-            .waiting
-            .iter()
-            .map(|take| format!("take {take} was recorded by an earlier run and waits to be encoded"));
-        completed.chain(edited).chain(orphans).chain(waiting).collect()
-    }
 }
 
 /// Steps 1 and 2 up to the point of no return: staged files are durable, the marker is written but does not count yet.
@@ -182,12 +144,20 @@ pub enum Left {
     Unfinished(Option<String>),
 }
 
+impl Left {
+    /// The number of a take that waits.
+    pub fn waiting(&self) -> Option<u64> {
+        if let Left::Waiting(parked) = self { Some(parked.take()) } else { None }
+    }
+}
+
 /// What earlier runs left behind, by folder: interrupted saves in the order of episodes, then waiting takes in the order
 /// in which they were recorded, then the rest. Changes nothing.
 pub fn find(root: &Path) -> Result<Vec<(PathBuf, Left)>> {
     let partial = root.join(layout::PARTIAL);
     let mut found = Vec::new();
-    for name in disk::names(&partial)?.into_iter().filter(|name| !name.starts_with(layout::ORPHAN_PREFIX)) {
+    let is_left = |name: &String| ![layout::ORPHAN_PREFIX, layout::REMOVED_PREFIX].iter().any(|p| name.starts_with(p));
+    for name in disk::names(&partial)?.into_iter().filter(is_left) {
         let dir = partial.join(name);
         let path = dir.join(MARKER);
         let left = if path.exists() {
@@ -195,7 +165,10 @@ pub fn find(root: &Path) -> Result<Vec<(PathBuf, Left)>> {
         } else if layout::is_edit(&dir) {
             Left::Staged
         } else if dir.join(layout::WAITING).exists() {
-            Parked::read(&dir)?.map_or_else(|reason| Left::Unfinished(Some(reason)), |p| Left::Waiting(Box::new(p)))
+            Parked::read(&dir)?.map_or_else(
+                |reason| Left::Unfinished(Some(format!("its {} is damaged: {reason}", layout::WAITING))),
+                |p| Left::Waiting(Box::new(p)),
+            )
         } else {
             Left::Unfinished(None)
         };
@@ -219,32 +192,6 @@ pub fn waits(found: &[(PathBuf, Left)], spec: &DatasetSpec) -> Result<bool> {
         }
     }
     Ok(any)
-}
-
-/// Completes interrupted saves, moves unfinished takes aside, and gives those that wait. Nothing is deleted but what was
-/// saved. The waiting takes must fit the specification ([`waits`]).
-pub fn recover(root: &Path, spec: &DatasetSpec) -> Result<(Recovery, Vec<WaitingTake>)> {
-    let mut recovery = Recovery::default();
-    let mut waiting = Vec::new();
-    for (dir, left) in find(root)? {
-        match left {
-            Left::Sealed(marker) => complete_save(root, dir, &marker, &mut recovery)?,
-            Left::Staged => waiting::remove(&dir)?,
-            Left::Waiting(parked) => {
-                recovery.waiting.push(parked.take());
-                waiting.push(parked.ordered(spec, &dir).0);
-            }
-            Left::Unfinished(damage) => {
-                let orphan = set_aside(root, &dir)?;
-                recovery.damaged.extend(damage.map(|reason| (orphan.clone(), reason)));
-                recovery.orphans.push(orphan);
-            }
-        }
-    }
-    if recovery != Recovery::default() && root.join(layout::PARTIAL).exists() {
-        disk::sync(&root.join(layout::PARTIAL))?;
-    }
-    Ok((recovery, waiting))
 }
 
 /// Completes interrupted saves and edits only. What else is in progress stays as it is.
@@ -307,18 +254,6 @@ pub fn info_checksum(root: &Path) -> Result<Option<u32>> {
     if path.exists() { Ok(Some(crc32fast::hash(&disk::read(&path)?))) } else { Ok(None) }
 }
 
-fn set_aside(root: &Path, dir: &Path) -> Result<PathBuf> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let partial = root.join(layout::PARTIAL);
-    let free = (0u64..).map(|n| {
-        let suffix = if n == 0 { String::new() } else { format!("-{n}") };
-        partial.join(format!("{}{name}{suffix}", layout::ORPHAN_PREFIX))
-    });
-    let target = free.into_iter().find(|path| !path.exists()).unwrap_or_default();
-    disk::rename(dir, &target)?;
-    Ok(target)
-}
-
 /// Reads a marker; one whose paths leave the data set is refused.
 fn parse(bytes: &[u8], path: &Path) -> Result<Marker> {
     let invalid = |found: String| DatasetError::Invalid {
@@ -360,6 +295,8 @@ pub fn apply_partly(root: &Path, dir: &Path, marker: &Marker, steps: usize) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::schema::OnCrash;
+    use crate::dataset::{Dataset, DatasetSpec, Recovery};
     use std::fs;
 
     fn put(path: &Path, text: &str) {
@@ -372,7 +309,7 @@ mod tests {
     }
 
     fn recover(root: &Path) -> Result<Recovery> {
-        super::recover(root, &spec()).map(|(recovery, _)| recovery)
+        Dataset::recover(root, OnCrash::Keep)
     }
 
     fn info(episodes: u64) -> String {
@@ -381,7 +318,7 @@ mod tests {
         serde_json::to_string(&info).unwrap()
     }
 
-    /// Every file below `root`, with its content.
+    /// Every file below `root` but the lock, with its content.
     fn tree(root: &Path) -> Vec<(PathBuf, String)> {
         let mut files = Vec::new();
         let mut dirs = vec![root.to_owned()];
@@ -395,6 +332,7 @@ mod tests {
                 }
             }
         }
+        files.retain(|(path, _)| path != Path::new(layout::LOCK));
         files.sort();
         files
     }
@@ -429,7 +367,7 @@ mod tests {
         staged(root.path());
         let recovery = recover(root.path()).unwrap();
         assert_eq!((recovery.completed.len(), recovery.orphans.len()), (0, 1));
-        assert_eq!(fs::read_to_string(recovery.orphans[0].join("a.mp4")).unwrap(), "video");
+        assert_eq!(fs::read_to_string(recovery.orphans[0].path.join("a.mp4")).unwrap(), "video");
         assert_eq!(fs::read_to_string(root.path().join(layout::INFO)).unwrap(), info(1));
         let before = tree(root.path());
         assert_eq!(recover(root.path()).unwrap(), Recovery::default(), "the second time finds nothing to do");

@@ -15,8 +15,13 @@ pub enum DatasetError {
         source: io::Error,
     },
     /// A new data set was asked for where one is.
-    #[error("{}: a data set with {episodes} episodes is here already; set dataset.resume = true to add to it, or choose another dataset.root", root.display())]
-    Exists { root: PathBuf, episodes: u64 },
+    #[error("{}: a data set with {episodes} episodes is here already{}; set dataset.resume = true to add to it, or choose another dataset.root", root.display(), of_which(recovery))]
+    Exists {
+        root: PathBuf,
+        episodes: u64,
+        /// What an interrupted run had left and became of it, in words.
+        recovery: Vec<String>,
+    },
     /// A new data set was asked for where other files are.
     #[error("{}: expected an empty or absent folder for a new data set, found `{found}`; choose another dataset.root", root.display())]
     ForeignFiles { root: PathBuf, found: String },
@@ -62,6 +67,9 @@ pub enum DatasetError {
     /// A take that cannot be an episode.
     #[error("take {take}: expected {expected}, found {found}; discard the take")]
     Take { take: u64, expected: &'static str, found: String },
+    /// Frames that wait for an encoder.
+    #[error(transparent)]
+    Frames(#[from] crate::spill::SpillError),
     /// An earlier save failed after its point of no return.
     #[error("{}: the save of episode {episode} was interrupted by an error and is completed at the next start; start again with dataset.resume = true", root.display())]
     Interrupted { root: PathBuf, episode: u64 },
@@ -108,6 +116,10 @@ fn join(differences: &[Difference]) -> String {
     let all: Vec<String> =
         differences.iter().map(|d| format!("{} (expected {}, found {})", d.what, d.expected, d.found)).collect();
     all.join(", ")
+}
+
+fn of_which(recovery: &[String]) -> String {
+    if recovery.is_empty() { String::new() } else { format!(" ({})", recovery.join("; ")) }
 }
 
 fn io_remedy(source: &io::Error) -> &'static str {

@@ -9,7 +9,8 @@
 //! recorder/episodes/chunk-000/file-000.json
 //! recorder/lock                              held by the process that writes
 //! .partial/episode_000003-take_000004/       a take that is being recorded, waits to be encoded, or is being saved
-//! .partial/orphan-…/                         a take that was not finished
+//! .partial/orphan-…/                         a take that cannot be made an episode, kept aside
+//! .partial/removed-…/                        a take that is not needed any more, being removed
 //! .partial/edit/                             a change of saved episodes under way
 //! recorder/labels.json                       what the operator says of episodes, by episode index
 //! ```
@@ -28,13 +29,17 @@ pub const RECORDER_EPISODES: &str = "recorder/episodes";
 pub const LOCK: &str = "recorder/lock";
 pub const LABELS: &str = "recorder/labels.json";
 pub const PARTIAL: &str = ".partial";
-/// Takes that were not finished, in [`PARTIAL`].
+/// Takes that cannot be made episodes, in [`PARTIAL`].
 pub const ORPHAN_PREFIX: &str = "orphan-";
 /// The folder of a change of saved episodes, in [`PARTIAL`].
 pub const EDIT: &str = "edit";
+/// Takes that are being removed, in [`PARTIAL`].
+pub const REMOVED_PREFIX: &str = "removed-";
 
 /// In a take's folder: it is recorded and waits to be encoded.
 pub const WAITING: &str = "waiting.json";
+/// In a take's folder: its rows and all else that the videos do not say, as they came.
+pub const JOURNAL: &str = "rows.journal";
 
 /// LeRobot's templates, as `info.json` names them.
 pub const DATA_TEMPLATE: &str = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet";
@@ -94,6 +99,16 @@ pub fn is_edit(dir: &Path) -> bool {
 /// The frames of a camera that waits to be encoded, in a take's folder.
 pub fn frames(key: &str) -> String {
     format!("{key}.frames")
+}
+
+/// A camera's video, in a take's folder.
+pub fn video(key: &str) -> String {
+    format!("{key}.mp4")
+}
+
+/// What an interrupted take's video is cut to, in its folder. No camera's name begins with a dot.
+pub fn recovered_video(key: &str) -> String {
+    format!(".recovered-{key}.mp4")
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! LeRobot data sets, format v3.0, on disk.
 //!
 //! Synchronous: one thread owns a [`Dataset`] and its [`EpisodeWriter`]s. A take is begun, filled with rows and video
-//! fragments, and saved ([`Dataset::commit`]) or discarded. When `commit` has returned, the episode survives process
+//! fragments, and saved ([`Dataset::commit`]) or discarded; one that a crash interrupts is saved by the next start, up to
+//! its last second ([`Dataset::recover`]). When `commit` has returned, the episode survives process
 //! kill, system crash and power loss, and the data set on disk loads in LeRobot. A save costs the same for the first
 //! episode and the 5000th: nothing is rewritten but three small files in `meta/`.
 //!
@@ -16,6 +17,7 @@ pub(crate) mod edit;
 mod episode;
 mod error;
 pub(crate) mod info;
+pub mod journal;
 pub(crate) mod layout;
 mod mp4;
 mod mp4_boxes;
@@ -23,7 +25,10 @@ mod mp4_reader;
 mod mp4_track;
 mod open;
 pub(crate) mod reader;
+mod recover;
+mod recovery;
 mod rows;
+mod salvage;
 mod sample_entry;
 mod spec;
 pub(crate) mod stats;
@@ -34,15 +39,15 @@ mod undo;
 mod waiting;
 
 pub use checksums::FileSum;
-pub use commit::Recovery;
 pub use episode::{EpisodeWriter, MAX_ROWS, MAX_SECONDS};
 pub use error::{DatasetError, Difference};
 pub use mp4::{Finished, Mp4Writer, VideoTrack};
 pub use mp4_reader::{Mp4Index, SampleInfo};
 pub use open::Outlook;
+pub use recovery::{Fate, Orphan, RecoveredTake, Recovery};
 pub use rows::{Row, RowArm, RowFrame};
 pub use spec::{CameraSpec, DatasetSpec, VideoInfo};
-pub use summary::{CameraCounters, CameraSummary, EncoderSwitch, EpisodeCounters, EpisodeSummary, Spread};
+pub use summary::{CameraCounters, CameraSummary, EncoderSwitch, EpisodeCounters, EpisodeSummary, Recovered, Spread};
 pub use waiting::WaitingTake;
 
 use claim::Claim;
@@ -145,19 +150,6 @@ impl Dataset {
         EpisodeWriter::reopen(self.spec.clone(), waiting)
     }
 
-    /// What the data set on disk records, as it says itself, or what waits to become its first episode.
-    pub fn spec_on_disk(root: &Path) -> Result<DatasetSpec> {
-        let path = root.join(layout::INFO);
-        if path.exists() {
-            return Ok(Info::parse(&disk::read(&path)?, &path)?.spec());
-        }
-        let parked = commit::find(root)?.into_iter().find_map(|(_, left)| match left {
-            commit::Left::Waiting(parked) => Some(parked.info().spec()),
-            _ => None,
-        });
-        parked.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })
-    }
-
     /// How many takes wait to be encoded in the data set on disk.
     pub fn waiting_on_disk(root: &Path) -> Result<usize> {
         Ok(commit::find(root)?.iter().filter(|(_, left)| matches!(left, commit::Left::Waiting(_))).count())
@@ -178,18 +170,20 @@ impl Dataset {
         differing.collect()
     }
 
-    /// Begins a take, with a number that no other take of this run has and from [`Dataset::first_take`] on. Several may be open: the next one is recorded
-    /// while the last one's videos are still being encoded.
-    pub fn begin(&self, take: u64) -> Result<EpisodeWriter> {
+    /// Begins a take, with a number that no other take of this run has and from [`Dataset::first_take`] on. Several may be
+    /// open: the next one is recorded while the last one's videos are still being encoded. The task in words is what a
+    /// recovery saves the take with.
+    pub fn begin(&self, take: u64, task: &str) -> Result<EpisodeWriter> {
         if take < self.first_take() {
             let found = format!("take {} of an earlier run, which waits to be encoded", self.first_take() - 1);
             return Err(DatasetError::Take { take, expected: "a number above those of all takes that wait", found });
         }
-        EpisodeWriter::begin(&self.root, self.spec.clone(), self.info.total_episodes, take)
+        EpisodeWriter::begin(&self.root, self.spec.clone(), self.info.total_episodes, (take, task))
     }
 
     /// Saves a take as the next episode. Every video must have as many frames as there are rows. After an error the
-    /// take is not part of the data set; its folder is kept, and set aside at the next start, or waits again if it was parked.
+    /// take is not part of the data set; its folder is kept, and recovered at the next start, or waits again if it was
+    /// parked.
     pub fn commit(&mut self, mut episode: EpisodeWriter, task: &str, counters: &EpisodeCounters) -> Result<Committed> {
         if let Some(episode) = self.interrupted {
             return Err(DatasetError::Interrupted { root: self.root.clone(), episode });
@@ -272,6 +266,7 @@ impl Dataset {
         let mut info = self.info.clone();
         info.set_totals(index + 1, place.first_row + episode.rows(), tasks.len() as u64);
         let mut summary = summary::summarise(&self.spec, rows, counters, (index, episode.take, task));
+        summary.recovered.clone_from(&episode.recovered);
         let substituted: Vec<_> = episode.videos.iter().map(|video| video.substituted.clone()).collect();
 
         let mut staged = Vec::new();

@@ -143,6 +143,11 @@ impl Mp4Writer {
         Ok(())
     }
 
+    /// Where the samples of the last fragment lie in the file, one behind the other; they stay there when it is finished.
+    pub(super) fn last_payload(&self) -> Option<u64> {
+        self.index.chunks.last().map(|&(offset, _)| offset)
+    }
+
     /// Makes durable what was appended (`fdatasync`).
     pub fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(DatasetError::io("fsync", &self.path))

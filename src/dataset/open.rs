@@ -1,16 +1,18 @@
 //! Opening a data set: a new one, or one that exists, our own or LeRobot's.
 
 use super::claim::{Claim, refuse_file};
-use super::commit::{self, Left, Recovery};
+use super::commit::{self, Left};
 use super::disk;
 use super::error::DatasetError;
 use super::info::{Info, Source};
 use super::layout::{self, FileIndex};
 use super::reader::TableReader;
+use super::recover::{self, Stock};
+use super::recovery::Recovery;
 use super::spec::DatasetSpec;
 use super::stats::FeatureStats;
-use super::waiting::WaitingTake;
 use super::{Dataset, NextFiles, tasks};
+use crate::config::schema::OnCrash;
 use arrow_array::{Array, Int64Array};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,43 +20,55 @@ use std::sync::Arc;
 type Result<T> = std::result::Result<T, DatasetError>;
 
 /// What [`Dataset::check`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outlook {
     /// Episodes that are there.
     pub episodes: u64,
     /// Rows that are there.
     pub frames: u64,
-    /// Saves that an interrupted run left to be completed.
-    pub to_complete: Vec<u64>,
-    /// Edits that were interrupted and are to be completed, in words.
-    pub to_edit: Vec<String>,
-    /// Unfinished takes that would be set aside.
-    pub unfinished: Vec<PathBuf>,
-    /// Takes that are recorded and wait to be encoded, in the order in which they were recorded.
-    pub waiting: Vec<u64>,
+    /// What an interrupted run left, and what would become of it.
+    pub recovery: Recovery,
 }
 
 impl Dataset {
-    /// Starts a new data set. The folder must be absent, empty, or hold nothing but unfinished takes of ours, and
-    /// such that wait to be encoded ([`Dataset::waiting`]). Nothing is in `meta/` before the first episode.
+    /// [`Dataset::create_after`] where interrupted takes are kept.
     pub fn create(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
+        Dataset::create_after(root, spec, OnCrash::Keep)
+    }
+
+    /// [`Dataset::resume_after`] where interrupted takes are kept.
+    pub fn resume(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
+        Dataset::resume_after(root, spec, OnCrash::Keep)
+    }
+
+    /// Starts a new data set. The folder must be absent, empty, or hold nothing but takes of ours that became no episode:
+    /// such that wait to be encoded ([`Dataset::waiting`]), and unfinished ones. If those become its first episode, the
+    /// data set exists, and is refused like any other. Nothing is in `meta/` before the first episode.
+    pub fn create_after(root: &Path, spec: DatasetSpec, on_crash: OnCrash) -> Result<Dataset> {
         spec.validate()?;
         refuse_file(root)?;
         refuse_content(root)?;
         commit::waits(&commit::find(root)?, &spec)?;
-        let claim = Claim::new(root)?;
-        let recovered = commit::recover(root, &spec)?;
-        // A first episode whose save was interrupted is there only now.
+        let mut claim = Claim::new(root)?;
+        let stock = Stock::take(root, &spec)?;
+        if let Some(info) = read_info(root)? {
+            // A first episode whose save was interrupted is there only now.
+            claim.keep();
+            return Err(exists(root, info.total_episodes, &stock.recovery));
+        }
         refuse_content(root)?;
-        let next = NextFiles { videos: vec![FileIndex::default(); spec.cameras.len()], ..NextFiles::default() };
-        let content = Content { stats: Vec::new(), tasks: Vec::new(), next };
-        Ok(Dataset::open(root, Info::new(&spec), spec, content, recovered, claim))
+        let (info, content) = (Info::new(&spec), Content::none(&spec));
+        let dataset = Dataset::open(root, info, spec, content, (stock, on_crash), claim)?;
+        match dataset.episodes() {
+            0 => Ok(dataset),
+            episodes => Err(exists(root, episodes, &dataset.recovery)),
+        }
     }
 
-    /// Opens a data set to add episodes. Interrupted saves are completed first, unfinished takes set aside
-    /// ([`Dataset::recovery`]). Takes that wait to be encoded stay ([`Dataset::waiting`]), and may be all that there is.
-    /// Refused when rate, robot or features differ.
-    pub fn resume(root: &Path, spec: DatasetSpec) -> Result<Dataset> {
+    /// Opens a data set to add episodes. Interrupted saves are completed first, and of unfinished takes is made what can be
+    /// made ([`Dataset::recovery`]). Takes that wait to be encoded stay ([`Dataset::waiting`]), and may be all that there
+    /// is. Refused when rate, robot or features differ.
+    pub fn resume_after(root: &Path, spec: DatasetSpec, on_crash: OnCrash) -> Result<Dataset> {
         spec.validate()?;
         refuse_file(root)?;
         // Before anything is touched: a folder that is no data set stays as it is.
@@ -64,16 +78,81 @@ impl Dataset {
             None if found.is_empty() => return Err(DatasetError::NotADataset { root: root.to_owned() }),
             None => {}
         }
-        let waits = commit::waits(&found, &spec)?;
-        let claim = Claim::new(root)?;
-        let recovered = commit::recover(root, &spec)?;
-        let info = match read_info(root)? {
-            None if waits => Info::new(&spec),
-            info => info.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })?,
+        commit::waits(&found, &spec)?;
+        let dataset = Dataset::open_existing(root, spec, on_crash, Claim::new(root)?)?;
+        if dataset.episodes() == 0 && dataset.waiting.is_empty() {
+            return Err(DatasetError::NotADataset { root: root.to_owned() });
+        }
+        Ok(dataset)
+    }
+
+    /// Completes, removes or sets aside what an interrupted run left, as every start does, and nothing else. Needs no
+    /// configuration: the data set, or the take that is to be its first episode, says what it records. A second time
+    /// changes nothing.
+    pub fn recover(root: &Path, on_crash: OnCrash) -> Result<Recovery> {
+        refuse_file(root)?;
+        let ours = [layout::INFO, layout::PARTIAL, layout::LOCK];
+        if !ours.iter().any(|path| root.join(path).exists()) {
+            return Err(DatasetError::NotADataset { root: root.to_owned() });
+        }
+        let mut claim = Claim::new(root)?;
+        let mut recovery = recover::complete(root)?;
+        if !recovery.completed.is_empty() {
+            claim.keep();
+        }
+        let found = commit::find(root)?;
+        let spec = match recover::first_head(&found)? {
+            Some(_) => Dataset::spec_of(root, &found)?,
+            None => None,
         };
-        refuse_differences(root, &info, &spec)?;
-        let content = read_content(root, &info, &spec)?;
-        Ok(Dataset::open(root, info, spec, content, recovered, claim))
+        if let Some(spec) = spec {
+            spec.validate()?;
+            commit::waits(&found, &spec)?;
+            let mut dataset = Dataset::open_existing(root, spec, on_crash, claim)?;
+            (dataset.recovery.completed, dataset.recovery.edited) = (recovery.completed, recovery.edited);
+            return Ok(std::mem::take(&mut dataset.recovery));
+        }
+        // No take can be made an episode: what the data set holds does not matter.
+        recover::set_all_aside(root, &found, &mut recovery)?;
+        // Stays where takes are still in it.
+        let _ = std::fs::remove_dir(root.join(layout::PARTIAL));
+        recovery.waiting = found.iter().filter_map(|(_, left)| left.waiting()).collect();
+        Ok(recovery)
+    }
+
+    /// What the data set on disk records, as it says itself, or what is to become its first episode: a take that waits, or
+    /// one that was interrupted.
+    pub fn spec_on_disk(root: &Path) -> Result<DatasetSpec> {
+        let spec = Dataset::spec_of(root, &commit::find(root)?)?;
+        spec.ok_or_else(|| DatasetError::NotADataset { root: root.to_owned() })
+    }
+
+    fn spec_of(root: &Path, found: &[(PathBuf, Left)]) -> Result<Option<DatasetSpec>> {
+        if let Some(info) = read_info(root)? {
+            return Ok(Some(info.spec()));
+        }
+        let parked = found.iter().find_map(|(_, left)| match left {
+            Left::Waiting(parked) => Some(parked.info().spec()),
+            _ => None,
+        });
+        match parked {
+            None => Ok(recover::first_head(found)?.map(|head| head.info.spec())),
+            parked => Ok(parked),
+        }
+    }
+
+    /// A data set that may be without episodes.
+    fn open_existing(root: &Path, spec: DatasetSpec, on_crash: OnCrash, claim: Claim) -> Result<Dataset> {
+        let stock = Stock::take(root, &spec)?;
+        let (info, content) = match read_info(root)? {
+            None => (Info::new(&spec), Content::none(&spec)),
+            Some(info) => {
+                refuse_differences(root, &info, &spec)?;
+                let content = read_content(root, &info, &spec)?;
+                (info, content)
+            }
+        };
+        Dataset::open(root, info, spec, content, (stock, on_crash), claim)
     }
 
     fn open(
@@ -81,10 +160,14 @@ impl Dataset {
         info: Info,
         spec: DatasetSpec,
         content: Content,
-        (recovery, waiting): (Recovery, Vec<WaitingTake>),
-        claim: Claim,
-    ) -> Dataset {
-        Dataset {
+        (stock, on_crash): (Stock, OnCrash),
+        mut claim: Claim,
+    ) -> Result<Dataset> {
+        let Stock { recovery, waiting, unfinished } = stock;
+        if !recovery.completed.is_empty() {
+            claim.keep();
+        }
+        let mut dataset = Dataset {
             root: root.to_owned(),
             features: info.sources(&spec),
             spec: Arc::new(spec),
@@ -97,36 +180,36 @@ impl Dataset {
             interrupted: None,
             last_save: None,
             claim,
-        }
+        };
+        dataset.recover_takes(unfinished, on_crash)?;
+        // Only what this run saves is its to take back.
+        dataset.last_save = None;
+        Ok(dataset)
     }
 
-    /// Says whether [`Dataset::create`] or [`Dataset::resume`] would do, and leaves everything as it was.
+    /// [`Dataset::check_after`] where interrupted takes are kept.
     pub fn check(root: &Path, spec: &DatasetSpec, resume: bool) -> Result<Outlook> {
+        Dataset::check_after(root, spec, resume, OnCrash::Keep)
+    }
+
+    /// Says whether [`Dataset::create_after`] or [`Dataset::resume_after`] would do, and leaves everything as it was.
+    pub fn check_after(root: &Path, spec: &DatasetSpec, resume: bool, on_crash: OnCrash) -> Result<Outlook> {
         spec.validate()?;
         refuse_file(root)?;
         let mut outlook = Outlook::default();
         let found = commit::find(root)?;
         let waits = commit::waits(&found, spec);
-        for (dir, left) in found {
-            match left {
-                Left::Sealed(marker) => match marker.edit {
-                    Some(edit) => outlook.to_edit.push(edit.what),
-                    None => outlook.to_complete.push(marker.episode),
-                },
-                Left::Staged => {}
-                Left::Waiting(parked) => outlook.waiting.push(parked.take()),
-                Left::Unfinished(_) => outlook.unfinished.push(dir),
-            }
-        }
-        let complete = outlook.to_complete.is_empty() && outlook.to_edit.is_empty();
-        match read_info(root)? {
-            None if resume && complete && outlook.waiting.is_empty() => {
+        let info = read_info(root)?;
+        let saved = info.as_ref().map_or(0, |info| info.total_episodes);
+        let (recovery, episodes) = recover::foresee(&found, spec, on_crash, saved)?;
+        match info {
+            None if resume && episodes == 0 && recovery.waiting.is_empty() => {
                 return Err(DatasetError::NotADataset { root: root.to_owned() });
             }
             Some(info) if resume => {
                 refuse_differences(root, &info, spec)?;
                 // Files of an interrupted save may lie beyond what info.json counts.
-                if complete {
+                if recovery.completed.is_empty() && recovery.edited.is_empty() {
                     read_content(root, &info, spec)?;
                 }
                 (outlook.episodes, outlook.frames) = (info.total_episodes, info.total_frames);
@@ -134,6 +217,10 @@ impl Dataset {
             _ if resume => {}
             _ => refuse_content(root)?,
         }
+        if !resume && episodes > 0 {
+            return Err(exists(root, episodes, &recovery));
+        }
+        outlook.recovery = recovery;
         waits?;
         // Only trying tells whether there can be one.
         drop(Claim::new(root)?);
@@ -141,10 +228,14 @@ impl Dataset {
     }
 }
 
+fn exists(root: &Path, episodes: u64, recovery: &Recovery) -> DatasetError {
+    DatasetError::Exists { root: root.to_owned(), episodes, recovery: recovery.describe() }
+}
+
 /// Refuses a folder that holds more than what a run without a saved episode leaves behind.
 fn refuse_content(root: &Path) -> Result<()> {
     if let Some(info) = read_info(root)? {
-        return Err(DatasetError::Exists { root: root.to_owned(), episodes: info.total_episodes });
+        return Err(exists(root, info.total_episodes, &Recovery::default()));
     }
     let ours = |name: &str| name == layout::PARTIAL || name == layout::RECORDER;
     if let Some(found) = disk::names(root)?.into_iter().find(|name| !ours(name)) {
@@ -174,6 +265,14 @@ struct Content {
     stats: Vec<(String, FeatureStats)>,
     tasks: Vec<String>,
     next: NextFiles,
+}
+
+impl Content {
+    /// Of a data set without episodes.
+    fn none(spec: &DatasetSpec) -> Content {
+        let next = NextFiles { videos: vec![FileIndex::default(); spec.cameras.len()], ..NextFiles::default() };
+        Content { stats: Vec::new(), tasks: Vec::new(), next }
+    }
 }
 
 /// Reads it, and refuses a data set whose parts do not agree: LeRobot leaves one when it is killed.

@@ -3,6 +3,7 @@
 use super::checksums::FileSum;
 use super::rows::Row;
 use super::spec::DatasetSpec;
+use crate::account::{CameraAccount, TakeReport};
 use crate::frame::DropReason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,6 +15,37 @@ pub struct EpisodeCounters {
     pub cameras: BTreeMap<String, CameraCounters>,
     /// Errors of the arm by kind.
     pub arm_errors: BTreeMap<String, u64>,
+}
+
+impl EpisodeCounters {
+    /// Of a take: `report` as it was recorded, then what encoding changed. Cameras are numbered as their `names`;
+    /// `substituted` are frames in whose place another picture stands, each once.
+    pub fn of(
+        names: &[String],
+        report: &TakeReport,
+        substituted: &[(usize, DropReason)],
+        encoders: &BTreeMap<usize, String>,
+        switches: &[(usize, EncoderSwitch)],
+    ) -> EpisodeCounters {
+        let mut accounts = report.cameras.clone();
+        for (camera, reason) in substituted {
+            accounts[*camera].substituted(*reason);
+        }
+        let camera = |(index, (name, account)): (usize, (&String, CameraAccount))| {
+            let counters = CameraCounters {
+                captured: account.captured(),
+                written: account.written,
+                repeated: account.repeated,
+                sequence_gaps: account.lost_before_capture,
+                dropped: account.dropped,
+                encoder: encoders.get(&index).cloned().unwrap_or_default(),
+                encoder_switches: switches.iter().filter(|(c, _)| *c == index).map(|(_, s)| s.clone()).collect(),
+            };
+            (name.clone(), counters)
+        };
+        let cameras = names.iter().zip(accounts).enumerate().map(camera).collect();
+        EpisodeCounters { cameras, arm_errors: report.arm_errors.clone() }
+    }
 }
 
 /// What was counted of one camera.
@@ -52,6 +84,18 @@ pub struct EncoderSwitch {
     pub reason: String,
 }
 
+/// What is known of a take that a crash interrupted, beside its rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// Rows after the last one of the episode that were recorded and could not be kept. Those that had not reached the
+    /// disk are not known of: less than a second's.
+    pub rows_lost: u64,
+    /// The same as time.
+    pub seconds_lost: f64,
+    /// Why, in words.
+    pub reason: String,
+}
+
 /// The file in `recorder/episodes/`. Times are nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpisodeSummary {
@@ -76,6 +120,9 @@ pub struct EpisodeSummary {
     /// The episode's files as they were written; none in summaries of older recorders.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileSum>,
+    /// The take was interrupted by a crash; absent for one that was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<Recovered>,
 }
 
 /// One camera in an [`EpisodeSummary`].
@@ -145,6 +192,7 @@ pub fn summarise(
         cameras: cameras.collect(),
         arm_errors: counters.arm_errors.clone(),
         files: Vec::new(),
+        recovered: None,
     }
 }
 

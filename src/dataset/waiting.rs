@@ -1,8 +1,8 @@
 //! A take that is recorded and waits to be encoded: it survives the end of the program.
 //!
 //! Its frames lie in its folder, one file for each camera ([`EpisodeWriter::frames_file`]). `waiting.json` beside them has
-//! all the rest, and its rename into place is what makes the take a waiting one: before it, a crash leaves an orphan; after
-//! it, every start finds the take until it is saved. Videos are begun anew each time.
+//! all the rest, and its rename into place is what makes the take a waiting one: before it, a crash leaves an interrupted
+//! take (`recover.rs`); after it, every start finds the take until it is saved. Videos are begun anew each time.
 
 use super::disk;
 use super::episode::EpisodeWriter;
@@ -11,6 +11,7 @@ use super::info::Info;
 use super::layout;
 use super::rows::Row;
 use super::spec::DatasetSpec;
+use super::summary::Recovered;
 use crate::account::TakeReport;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -55,6 +56,9 @@ pub struct Parked<'a> {
     /// Features of the cameras, in the order of the rows' and the report's.
     cameras: Vec<String>,
     rows: Cow<'a, [Row]>,
+    /// It was interrupted by a crash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recovered: Option<Recovered>,
 }
 
 impl Parked<'static> {
@@ -118,11 +122,17 @@ pub fn refuse_differences(dir: &Path, parked: &Parked<'_>, spec: &DatasetSpec) -
     if differences.is_empty() { Ok(()) } else { Err(DatasetError::WaitingDiffers { dir: dir.to_owned(), differences }) }
 }
 
-/// Removes a take's folder. The mark that it waits goes first: a crash in between must not let a take that was saved or
-/// discarded wait again.
+/// Removes a take's folder. It is renamed first, durably: a crash in between must not leave half a take that is taken for
+/// one that was recorded, or waits.
 pub fn remove(dir: &Path) -> Result<()> {
-    disk::remove_durably(&dir.join(layout::WAITING))?;
-    disk::remove_dir_all(dir)
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let removed = dir.with_file_name(format!("{}{name}", layout::REMOVED_PREFIX));
+    if removed.exists() {
+        disk::remove_dir_all(&removed)?;
+    }
+    disk::rename(dir, &removed)?;
+    dir.parent().map_or(Ok(()), disk::sync)?;
+    disk::remove_dir_all(&removed)
 }
 
 impl EpisodeWriter {
@@ -155,13 +165,14 @@ impl EpisodeWriter {
             info: Info::new(&self.spec),
             cameras: self.spec.cameras.iter().map(|camera| camera.key.clone()).collect(),
             rows: Cow::Borrowed(&self.rows),
+            recovered: self.recovered.clone(),
         };
         let bytes = serde_json::to_vec(&parked).map_err(DatasetError::encode(layout::WAITING))?;
         disk::write_durably(&self.dir.join(layout::WAITING), &bytes)
     }
 
-    /// Undoes [`EpisodeWriter::park`]: the take does not wait any more. Its folder stays, and is an orphan at the next
-    /// start. For one that cannot be encoded.
+    /// Undoes [`EpisodeWriter::park`]: the take does not wait any more. Its folder stays, and the next start makes of it
+    /// what can be made. For one that cannot be encoded.
     pub fn give_up(self) -> Result<()> {
         disk::remove_durably(&self.dir.join(layout::WAITING))
     }
@@ -178,9 +189,11 @@ impl EpisodeWriter {
         };
         let parked = Parked::read(&dir)?.map_err(invalid)?;
         refuse_differences(&dir, &parked, &spec)?;
+        let recovered = parked.recovered.clone();
         let (facts, rows) = parked.ordered(&spec, &dir);
         let videos = EpisodeWriter::videos(&dir, &spec)?;
-        let mut writer = EpisodeWriter { spec, take: facts.report.take, dir, rows: Vec::new(), videos };
+        let mut writer = EpisodeWriter::restored(spec, facts.report.take, dir, videos);
+        writer.recovered = recovered;
         rows.into_iter().try_for_each(|row| writer.push_row(row))?;
         Ok(writer)
     }

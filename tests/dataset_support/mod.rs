@@ -323,7 +323,7 @@ pub fn fill(writer: &mut EpisodeWriter, spec: &DatasetSpec, video: &[Fragment], 
 /// Records and saves one episode; returns its index.
 pub fn record(dataset: &mut Dataset, spec: &DatasetSpec, take: u64, task: &str, video: &[Fragment]) -> u64 {
     let frames = video.iter().map(|fragment| fragment.samples.len()).sum();
-    let mut writer = dataset.begin(take).unwrap();
+    let mut writer = dataset.begin(take, task).unwrap();
     fill(&mut writer, spec, video, frames);
     dataset.commit(writer, task, &counters(spec, frames)).unwrap().episode_index
 }

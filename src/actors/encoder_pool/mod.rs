@@ -23,7 +23,7 @@ use crate::clock::{Clock, Hold};
 use crate::codec::backend::{Device, OpenEncoder};
 use crate::codec::gpu::Prober;
 use crate::codec::stream::StreamParams;
-use crate::codec::{CodecError, Fragment};
+use crate::codec::{CodecError, Fragment, fragment};
 use crate::config::schema::{Codec, OnGpuFailure};
 use crate::episode::TakeId;
 use crate::frame::{CameraIndex, Frame};
@@ -215,7 +215,7 @@ struct Switch {
 
 /// Frames of the longest fragment of a stream.
 pub fn longest_fragment(params: &StreamParams) -> usize {
-    params.gop.min(params.fps).max(1) as usize
+    fragment::longest(params.gop, params.fps)
 }
 
 /// The CPU has an encoder for it.

@@ -39,6 +39,7 @@ fn episode(take: u64, start_mono_ns: u64, dropped: &[(DropReason, u64)]) -> (Epi
         cameras: BTreeMap::from([("front".into(), camera)]),
         arm_errors: BTreeMap::new(),
         files: Vec::new(),
+        recovered: None,
     };
     (summary, Duration::from_millis(40 + 20 * take))
 }

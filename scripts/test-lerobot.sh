@@ -95,6 +95,17 @@ killed killed-copy --dataset.encoder.codec=copy
 killed killed-kept --dataset.streaming_encoding=false
 # Killed and without power in the middle of a take and of a save, as the model of tests/power_loss.rs has it.
 RECORDER_CRASH_SETS=$work/crashes cargo test --release --locked --test power_loss data_sets_to_load -- --ignored --nocapture
+# Episodes deleted and labelled, of ours and of LeRobot's own, whose episodes share their files; and recording goes on.
+cp -r "$work/file" "$work/deleted"
+"$recorder" episodes "$work/deleted" delete 0 2
+"$recorder" episodes "$work/deleted" label 0 success
+"$recorder" episodes "$work/deleted" export-labels
+record tests/py/file.toml deleted "${files[@]}" --dataset.resume=true --dataset.num_episodes=1
+for n in 0 1; do
+  cp -r tests/data/lerobot-v3-sample "$work/deleted-lerobots-$n"
+  "$recorder" episodes "$work/deleted-lerobots-$n" delete $n
+  "$recorder" episodes "$work/deleted-lerobots-$n" export-labels
+done
 
 passed=0
 failed=0
@@ -107,6 +118,8 @@ done
 for root in "$work"/killed-* "$work"/crashes/*; do
   hold tests/py/check_lerobot.py "$root"
 done
+hold tests/py/check_lerobot.py "$work/deleted"
+for n in 0 1; do hold tests/py/check_lerobot.py "$work/deleted-lerobots-$n" --cut; done
 
 # A chart's colours, as each back end gives them.
 for sampling in 422 420; do

@@ -57,7 +57,9 @@ fn check_cut(root: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/check_dataset.py");
     let (ok, output) = run(Command::new(dataset_support::python()).arg(script).arg(root).args(["--deep", "--cut"]));
     assert!(ok, "{output}");
-    verified(root, false);
+    let report = verified(root, true);
+    let unused: Vec<_> = report.warnings().into_iter().filter(|finding| finding.rule == "unused-frames").collect();
+    assert_eq!(unused.len(), 2, "one for each camera: {}", report.text());
     output.lines().last().unwrap_or_default().to_owned()
 }
 
@@ -78,7 +80,10 @@ fn what_stays_is_what_it_was() {
         let text = delete(&root, numbers).unwrap();
         let left: Vec<usize> = (0..5).filter(|n| !numbers.contains(&(*n as u64))).collect();
         let rows: usize = left.iter().map(|n| LENGTHS[*n]).sum();
-        assert!(text.contains(&format!("{} episodes, {rows} rows are left", left.len())), "{text}");
+        assert!(
+            text.contains(&format!(", {rows} rows are left")) && text.contains(&format!("; {} episode", left.len())),
+            "{text}"
+        );
         assert_eq!(check(&root), format!("{} frames, {} episodes, 0 bad", 2 * rows, left.len()), "{numbers:?}");
         let expected: Vec<&String> = left.iter().map(|n| &before[*n]).collect();
         assert_eq!(contents(&root).iter().collect::<Vec<_>>(), expected, "{numbers:?}");
@@ -192,7 +197,7 @@ fn labels_follow_their_episodes_and_become_a_column() {
 
     let before = contents(&root);
     let text = act(&root, Action::ExportLabels).unwrap();
-    assert!(text.contains("2 episodes 1 (success), 1 episodes 0 (failure), 2 episodes -1 (neither)"), "{text}");
+    assert!(text.contains("2 success (1), 1 failure (0), 2 neither (-1)"), "{text}");
     let frames: usize = LENGTHS.iter().sum();
     assert_eq!(check(&root), format!("{} frames, 5 episodes, 0 bad", 2 * frames));
     let column = |root: &Path| -> Vec<i64> {
@@ -456,7 +461,7 @@ fn an_interrupted_change_is_completed_by_the_next_run() {
     assert_eq!(Dataset::check(&root, &spec, true).unwrap().recovery.edited, ["episode 1 deleted"]);
     let dataset = Dataset::resume(&root, spec).unwrap();
     assert_eq!(dataset.recovery().edited, ["episode 1 deleted"]);
-    assert_eq!(dataset.recovery().describe(), ["an edit was interrupted (episode 1 deleted): it is completed now"]);
+    assert_eq!(dataset.recovery().describe(), ["a change was interrupted (episode 1 deleted): it is completed"]);
     drop(dataset);
     assert!(tree(&root) == tree(&expected));
 }

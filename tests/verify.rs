@@ -570,8 +570,8 @@ fn tables_that_contradict_the_format_are_found() {
         (
             "place of the video",
             numbers(entries, "videos/observation.images.wrist/file_index", |i, _| i as f64),
-            &["frame-count", "missing-file"],
-            "expected 30 frames, one for each row, found 60 frames",
+            &["missing-file", "unused-frames"],
+            "expected 30 frames, one for each row, found 30 frames that no episode uses",
         ),
         (
             "statistics",

@@ -62,9 +62,13 @@ pub struct EditGuard {
 /// Steps 1 and 2 up to the point of no return: staged files are durable, the marker is written but does not count yet.
 /// After an error the take is as it was.
 pub fn prepare(dir: &Path, marker: &Marker) -> Result<()> {
+    prepare_files(dir, marker, marker.renames.iter().map(|(from, _)| dir.join(from)).collect())
+}
+
+/// The same where only `files` of those staged are not durable yet.
+pub fn prepare_files(dir: &Path, marker: &Marker, mut files: Vec<PathBuf>) -> Result<()> {
     let path = dir.join(UNSEALED_MARKER);
     disk::write(&path, &serde_json::to_vec(marker).map_err(DatasetError::encode(MARKER))?)?;
-    let mut files: Vec<PathBuf> = marker.renames.iter().map(|(from, _)| dir.join(from)).collect();
     files.extend([path, dir.to_owned()]);
     disk::sync_all(&files)
 }

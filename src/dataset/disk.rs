@@ -36,7 +36,7 @@ pub fn sync_all(paths: &[PathBuf]) -> Result<()> {
 }
 
 /// Threads that wait for the disk at the same time; more are of no use.
-const MOST_SYNCS: usize = 32;
+const MOST_SYNCS: usize = 64;
 
 /// Makes one file or folder durable.
 pub fn sync(path: &Path) -> Result<()> {
@@ -78,9 +78,10 @@ pub fn remove_if_there(path: &Path) -> Result<()> {
     }
 }
 
-/// Gives a file a second name; where the file system knows none, a copy.
-pub fn link(from: &Path, to: &Path) -> Result<()> {
-    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop)).map_err(DatasetError::io("copy", from))
+/// Gives a file a second name; where the file system knows none, a copy, which is not durable yet: true then.
+pub fn link(from: &Path, to: &Path) -> Result<bool> {
+    let copy = |_| fs::copy(from, to).map(|_| true);
+    fs::hard_link(from, to).map(|()| false).or_else(copy).map_err(DatasetError::io("copy", from))
 }
 
 /// Renames within the data set, over what is there.

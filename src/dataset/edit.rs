@@ -16,6 +16,8 @@ pub struct Edit {
     root: PathBuf,
     dir: PathBuf,
     marker: Marker,
+    /// Staged files that are to be made durable.
+    written: Vec<PathBuf>,
     /// Past its point of no return, or of no concern any more.
     over: bool,
 }
@@ -32,16 +34,22 @@ impl Edit {
         let guard = EditGuard { what, before: commit::info_checksum(root)?, after: None };
         disk::create_dir_all(&dir)?;
         let marker = Marker { edit: Some(EditGuard { after: guard.before, ..guard }), ..Marker::default() };
-        let edit = Edit { root: root.to_owned(), dir, marker, over: false };
+        let edit = Edit { root: root.to_owned(), dir, marker, written: Vec::new(), over: false };
         disk::sync_all(&[edit.dir.clone(), partial, root.to_owned()])?;
         Ok(edit)
     }
 
     /// A place for a new file that becomes `target`, to be filled by the caller; it is made durable by [`Edit::commit`].
     pub fn file(&mut self, target: impl Into<PathBuf>) -> PathBuf {
+        let path = self.name(target.into());
+        self.written.push(path.clone());
+        path
+    }
+
+    fn name(&mut self, target: PathBuf) -> PathBuf {
         let name = format!("{:06}", self.marker.renames.len());
         let path = self.dir.join(&name);
-        self.marker.renames.push((name, target.into()));
+        self.marker.renames.push((name, target));
         path
     }
 
@@ -59,8 +67,11 @@ impl Edit {
 
     /// A file of the data set under another name; the old name stays unless it is removed or overwritten.
     pub fn link(&mut self, from: &Path, target: impl Into<PathBuf>) -> Result<()> {
-        let path = self.file(target);
-        disk::link(&self.root.join(from), &path)
+        let path = self.name(target.into());
+        if disk::link(&self.root.join(from), &path)? {
+            self.written.push(path);
+        }
+        Ok(())
     }
 
     /// A file that goes; one that is not there is fine.
@@ -77,15 +88,19 @@ impl Edit {
     /// Makes the change. An error before the point of no return leaves the data set as it was; after it ([`Failed::Late`])
     /// the next start completes the change.
     pub fn commit(mut self) -> std::result::Result<(), Failed> {
-        commit::prepare(&self.dir, &self.marker).map_err(Failed::Early)?;
+        self.prepare().map_err(Failed::Early)?;
         self.over = true;
         commit::seal(&self.dir).and_then(|()| commit::apply(&self.root, &self.dir, &self.marker)).map_err(Failed::Late)
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        commit::prepare_files(&self.dir, &self.marker, std::mem::take(&mut self.written))
     }
 
     /// What [`Edit::commit`] does up to and with the point of no return: for tests of what follows a crash.
     #[cfg(test)]
     pub fn seal(mut self) -> Result<(PathBuf, Marker)> {
-        commit::prepare(&self.dir, &self.marker)?;
+        self.prepare()?;
         self.over = true;
         commit::seal(&self.dir)?;
         Ok((self.dir.clone(), self.marker.clone()))

@@ -109,7 +109,7 @@ impl Dataset {
             spec.validate()?;
             commit::waits(&found, &spec)?;
             let mut dataset = Dataset::open_existing(root, spec, on_crash, claim)?;
-            dataset.recovery.completed = recovery.completed;
+            (dataset.recovery.completed, dataset.recovery.edited) = (recovery.completed, recovery.edited);
             return Ok(std::mem::take(&mut dataset.recovery));
         }
         // No take can be made an episode: what the data set holds does not matter.
@@ -182,6 +182,8 @@ impl Dataset {
             claim,
         };
         dataset.recover_takes(unfinished, on_crash)?;
+        // Only what this run saves is its to take back.
+        dataset.last_save = None;
         Ok(dataset)
     }
 

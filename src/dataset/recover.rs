@@ -8,7 +8,7 @@
 //! second of which no camera has a frame, and what `on_crash = "discard"` says.
 
 use super::Dataset;
-use super::commit::{self, Left};
+use super::commit::{self, Left, Marker};
 use super::disk;
 use super::episode::{EpisodeWriter, Video};
 use super::error::DatasetError;
@@ -224,6 +224,11 @@ pub(super) fn foresee(
     let mut recovery = Recovery::default();
     for (dir, left) in found {
         let damage = match left {
+            Left::Sealed(Marker { edit: Some(edit), .. }) => {
+                recovery.edited.push(edit.what.clone());
+                continue;
+            }
+            Left::Staged => continue,
             Left::Sealed(marker) => {
                 match &marker.edit {
                     Some(edit) => recovery.edited.push(edit.what.clone()),
@@ -234,7 +239,6 @@ pub(super) fn foresee(
                 }
                 continue;
             }
-            Left::Staged => continue,
             Left::Waiting(parked) => {
                 recovery.waiting.push(parked.take());
                 continue;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub struct Recovery {
     /// Episodes whose interrupted save was completed.
     pub completed: Vec<u64>,
-    /// Interrupted edits that were completed, in words.
+    /// Interrupted changes of saved episodes that were completed, in words.
     pub edited: Vec<String>,
     /// Takes that were interrupted and could be read.
     pub takes: Vec<RecoveredTake>,
@@ -69,7 +69,7 @@ impl Recovery {
         let completed = self.completed.iter().map(|episode| {
             format!("episode {episode} was being saved when the last run was interrupted: its save is completed")
         });
-        let edited = self.edited.iter().map(|what| format!("an edit was interrupted ({what}): it is completed"));
+        let edited = self.edited.iter().map(|what| format!("a change was interrupted ({what}): it is completed"));
         let takes = self.takes.iter().map(RecoveredTake::describe);
         let orphans = self.orphans.iter().map(|Orphan { path, reason }| {
             format!(

@@ -1,12 +1,10 @@
 //! What a data set says of its episodes: info.json and the episodes' tables, of any LeRobot v3.0 data set.
 
-use super::rewrite::{flatten, words};
+use super::rewrite::{self, flatten, words};
 use super::{EpisodesError, damaged};
 use crate::dataset::{DatasetError, disk, layout};
 use crate::regenerate::source::read_info;
 use arrow_array::{Array, RecordBatch};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -78,14 +76,9 @@ impl Catalogue {
     fn read_table(&mut self, table: &Path, (data, video): (&str, &str)) -> Result<(), DatasetError> {
         let path = self.root.join(table);
         let wrong = |found: String| damaged(&path, "a table of episodes", found);
-        let file = std::fs::File::open(&path).map_err(DatasetError::io("open", &path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| wrong(e.to_string()))?;
         // Statistics are most of the table.
-        let fields = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
-        let roots: Vec<usize> = fields.filter(|(_, f)| !f.name().starts_with("stats/")).map(|(i, _)| i).collect();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        for batch in builder.with_projection(mask).build().map_err(|e| wrong(e.to_string()))? {
-            let batch = batch.map_err(|e| wrong(e.to_string()))?;
+        for batch in rewrite::open(&path, "a table of episodes", |name| !name.starts_with("stats/"))? {
+            let batch = batch.map_err(wrong)?;
             for row in 0..batch.num_rows() {
                 let number = |name: &str| number(&batch, name, row).map_err(&wrong);
                 let file = |prefix: &str, template: &str, key: &str| {

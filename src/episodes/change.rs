@@ -3,7 +3,7 @@
 use super::catalogue::Catalogue;
 use super::labels::{self, Labels};
 use super::plan::{Change, NewPlace, Plan};
-use super::rewrite::{flatten, integers, lists_of_one, rewrite, with_column};
+use super::rewrite::{self, flatten, integers, lists_of_one, rewrite, with_column};
 use super::totals::{Totals, column};
 use super::{EpisodesError, damaged};
 use crate::dataset::checksums::{self, FileSum};
@@ -13,10 +13,8 @@ use crate::dataset::stats::{FeatureStats, KEYS};
 use crate::dataset::{DatasetError, disk, info, layout};
 use arrow_array::{Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -136,11 +134,9 @@ impl Staging<'_> {
     /// A table of episodes that stays as it is.
     fn read_table(&mut self, path: &Path) -> Result<(), DatasetError> {
         let path = self.path(path);
-        let wrong = |found: String| damaged(&path, "a table of episodes", found);
-        let file = File::open(&path).map_err(DatasetError::io("open", &path))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
-        for batch in reader.map_err(|e| wrong(e.to_string()))? {
-            self.totals.add(&batch.map_err(|e| wrong(e.to_string()))?);
+        let what = "a table of episodes";
+        for batch in rewrite::open(&path, what, |name| name.starts_with("stats/"))? {
+            self.totals.add(&batch.map_err(|found| damaged(&path, what, found))?);
         }
         Ok(())
     }

@@ -143,13 +143,17 @@ fn delete(root: &Path, numbers: &BTreeSet<u64>, dry_run: bool) -> Result<String,
     let (left, rows) = change.totals(&catalogue);
     if dry_run {
         describe(&mut text, &catalogue, numbers, &plan);
-        let _ = writeln!(text, "nothing was changed: {left} episodes, {rows} rows would be left");
+        let _ = writeln!(text, "nothing was changed: {}, {rows} rows would be left", episodes(left));
         return Ok(text);
     }
     let (edit, notes) = change::stage(&catalogue, &change, &plan, &labels::read(root)?)?;
     finish(edit, &mut text, notes)?;
-    let _ = writeln!(text, "{}: {}; {left} episodes, {rows} rows are left", root.display(), change.what);
+    let _ = writeln!(text, "{}: {}; {}, {rows} rows are left", root.display(), change.what, episodes(left));
     Ok(text)
+}
+
+fn episodes(n: u64) -> String {
+    if n == 1 { "1 episode".into() } else { format!("{n} episodes") }
 }
 
 /// What a deletion comes to, for `--dry-run`.
@@ -224,7 +228,7 @@ fn export_labels(root: &Path) -> Result<String, EpisodesError> {
     finish(edit, &mut text, notes)?;
     let _ = writeln!(
         text,
-        "{}: feature `{}`: {success} episodes 1 (success), {failure} episodes 0 (failure), {neither} episodes -1 (neither)",
+        "{}: feature `{}`: {success} success (1), {failure} failure (0), {neither} neither (-1)",
         root.display(),
         info::SUCCESS
     );

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Stamp;
-use crate::dataset::{Dataset, DatasetSpec, EpisodeCounters, Row};
+use crate::dataset::{Dataset, DatasetSpec, EpisodeCounters, Recovery, Row};
 use commit::{apply_partly, complete_saves};
 use std::fs;
 
@@ -104,7 +104,7 @@ fn a_crash_anywhere_gives_the_old_data_set_or_the_new_one() {
         copy(&old, &root);
         std::mem::forget(staged(&root));
         assert!(root.join(".partial/edit").exists());
-        assert_eq!(complete_saves(&root).unwrap(), crate::dataset::Recovery::default());
+        assert_eq!(complete_saves(&root).unwrap(), Recovery::default());
         assert!(tree(&root) == before, "case {case}: staged only");
 
         // After it: the new one, whatever was done, and recovering again changes nothing.
@@ -119,7 +119,7 @@ fn a_crash_anywhere_gives_the_old_data_set_or_the_new_one() {
             let recovery = complete_saves(&root).unwrap();
             assert!(recovery.edited.len() <= usize::from(there), "case {case}, {steps} steps: {recovery:?}");
             assert!(tree(&root) == after, "case {case}: after {steps} steps");
-            assert_eq!(complete_saves(&root).unwrap(), crate::dataset::Recovery::default());
+            assert_eq!(complete_saves(&root).unwrap(), Recovery::default());
             fs::remove_dir_all(root).unwrap();
         }
     }

@@ -4,7 +4,7 @@ use super::info::Video;
 use super::quality::FROZEN_S;
 use super::report::Report;
 use super::rules;
-use super::videos::File;
+use super::videos::{File, Part};
 use crate::codec::yuv::I420;
 use crate::dataset::Mp4Index;
 use crate::regenerate::decode::Pictures;
@@ -111,7 +111,7 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn new(file: &'a File<'a>, index: &Mp4Index) -> Watch<'a> {
         let parts = file.parts.len();
-        Watch {
+        let mut watch = Watch {
             file,
             jpegs: index.codec == "mjpeg",
             luma: Vec::new(),
@@ -122,14 +122,21 @@ impl<'a> Watch<'a> {
             anew: 0,
             frozen: vec![(0, 0); parts],
             light: vec![0.0; parts],
-        }
+        };
+        watch.part_from = watch.first_frame(0);
+        watch
     }
 
     fn picture(&mut self, picture: &I420) {
         while self.file.parts.get(self.part).is_some_and(|part| self.frame >= self.part_from + part.length) {
-            self.part_from += self.file.parts[self.part].length;
             self.part += 1;
+            self.part_from = self.first_frame(self.part);
             (self.run, self.anew) = (0, 0);
+        }
+        if self.frame < self.part_from {
+            // Of an episode that was deleted.
+            self.frame += 1;
+            return;
         }
         let [luma, ..] = picture.planes();
         let Some(light) = self.light.get_mut(self.part) else { return };
@@ -153,13 +160,21 @@ impl<'a> Watch<'a> {
         self.frame += 1;
     }
 
+    /// Of an episode in the file. Where not all episodes are known, as if those that are lay one behind the other.
+    fn first_frame(&self, part: usize) -> u64 {
+        let parts = &self.file.parts[..part.min(self.file.parts.len())];
+        match self.file.parts.get(part) {
+            Some(part) if !self.file.partial => part.first_frame(self.file.fps),
+            _ => parts.iter().map(|part| part.length).sum(),
+        }
+    }
+
     fn episode(&self, frame: u64) -> Option<u64> {
-        let mut end = 0;
-        let part = self.file.parts.iter().find(|part| {
-            end += part.length;
-            frame < end
-        });
-        part.map(|part| part.episode)
+        let within = |(i, part): &(usize, &Part)| {
+            let first = self.first_frame(*i);
+            (first..first + part.length).contains(&frame)
+        };
+        self.file.parts.iter().enumerate().find(within).map(|(_, part)| part.episode)
     }
 
     fn tell(&self, report: &mut Report) {

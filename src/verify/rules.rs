@@ -87,6 +87,8 @@ pub const QUANTILES: Rule =
 // Videos
 pub const FRAME_COUNT: Rule =
     fault("frame-count", "one frame for each row: restore the video, or leave its episodes out");
+pub const UNUSED_FRAMES: Rule =
+    warning("unused-frames", "left by episodes that were deleted: they cost space, nothing else");
 pub const FRAME_TIME: Rule =
     fault("frame-time", "frames must be shown at k / fps from 0 on: encode the video anew at a constant rate");
 pub const VIDEO_SPAN: Rule = fault("video-span", "correct from_timestamp and to_timestamp of the episode");

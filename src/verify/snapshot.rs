@@ -96,6 +96,15 @@ impl Snapshot {
             let marker = read_limited(&dir.join("commit.json")).and_then(|bytes| json(&bytes));
             if name.starts_with(layout::ORPHAN_PREFIX) {
                 aside += 1;
+            } else if name == layout::EDIT {
+                if let Ok(marker) = marker {
+                    self.notes.push(format!(
+                        "{}/{name}: episodes are being changed, or that was interrupted ({}): what is found may be half of \
+                         each; the next start of the recorder, or `recorder recover`, completes it",
+                        layout::PARTIAL,
+                        marker["edit"]["what"].as_str().unwrap_or("unknown")
+                    ));
+                }
             } else if let Ok(marker) = marker {
                 // Of an episode that counts already only the folder is left.
                 if marker["episode"].as_u64().is_some_and(|episode| episode >= episodes) {

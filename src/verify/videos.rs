@@ -4,7 +4,7 @@ use super::TOLERANCE_S;
 use super::info::Video;
 use super::report::Report;
 use super::rules;
-use crate::dataset::Mp4Index;
+use crate::dataset::{Mp4Index, checksums};
 use std::path::Path;
 
 /// LeRobot's time scale is this times the rate; merging keeps the first file's.
@@ -19,6 +19,13 @@ pub struct Part {
     pub length: u64,
     pub from_s: f64,
     pub to_s: f64,
+}
+
+impl Part {
+    /// Its first frame in the file.
+    pub fn first_frame(&self, fps: u32) -> u64 {
+        (self.from_s * f64::from(fps)).round().max(0.0) as u64
+    }
 }
 
 /// What is to be checked.
@@ -77,7 +84,10 @@ pub fn check(root: &Path, file: &File, report: &mut Report) -> Option<Checked> {
     if u64::from(index.timescale) != scale {
         report.add(&rules::TIME_SCALE, first, *path, format!("a time scale of {scale}"), index.timescale.to_string());
     }
-    let sound = frames(&index, file, report);
+    // A file of ours holds the frames of its episode, and no more. Those that several episodes share stay as they are when
+    // some of these are deleted.
+    let shared = !first.is_some_and(|episode| root.join(checksums::summary_path(episode)).exists());
+    let sound = frames(&index, file, shared, report);
     if !sound {
         mark_all(report, "damaged");
     }
@@ -87,14 +97,15 @@ pub fn check(root: &Path, file: &File, report: &mut Report) -> Option<Checked> {
 }
 
 /// Counts frames and looks at their times; true when every row finds its frame.
-fn frames(index: &Mp4Index, file: &File, report: &mut Report) -> bool {
+fn frames(index: &Mp4Index, file: &File, shared: bool, report: &mut Report) -> bool {
     let File { path, fps, parts, partial, .. } = file;
     let first = parts.first().map(|part| part.episode);
     let fps = f64::from(*fps);
     let times = index.frame_times();
     let needed: u64 = parts.iter().map(|part| part.length).fold(0, u64::saturating_add);
     let count = times.len() as u64;
-    if if *partial { count < needed } else { count != needed } {
+    let cut = shared && !partial && count > needed;
+    if if *partial || cut { count < needed } else { count != needed } {
         let expected = format!("{needed} frames, one for each row");
         report.add(&rules::FRAME_COUNT, first, *path, expected, format!("{} frames", times.len()));
         return false;
@@ -110,11 +121,18 @@ fn frames(index: &Mp4Index, file: &File, report: &mut Report) -> bool {
     }
     let mut keys: Vec<i64> = index.samples.iter().filter(|sample| sample.sync).map(|sample| sample.time).collect();
     keys.sort_unstable();
-    // Each episode behind the one before: every frame belongs to one row.
+    if cut {
+        let found = format!("{} frames that no episode uses", count - needed);
+        report.add(&rules::UNUSED_FRAMES, first, *path, format!("{needed} frames, one for each row"), found);
+    }
+    // Each episode behind the one before: every frame belongs to one row, but for those of episodes that were deleted.
     let mut next = 0u64;
     let mut sound = true;
     for part in *parts {
         let Part { episode, length, from_s, to_s } = *part;
+        if cut {
+            next = next.max(part.first_frame(file.fps).min(count.saturating_sub(length)));
+        }
         let expected_s = next as f64 / fps;
         let end = next.saturating_add(length);
         let end_s = end as f64 / fps;

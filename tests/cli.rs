@@ -370,7 +370,7 @@ fn help_version_and_completions() {
         ended.text
     };
     let keys = ["→ or n", "← or r", "Esc or q"];
-    let codes = ["Exit codes:", "  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "130", "143", "129", "RUST_LOG"];
+    let codes = ["Exit codes of a run", "  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "130", "143", "129", "RUST_LOG"];
     let usage = ["recorder check --config lab.toml", "--dataset.num_episodes=3", "schema", "completions"];
     says(&["--help"], &[&keys[..], &codes, &usage].concat());
     let version = says(&["--version"], &[env!("CARGO_PKG_VERSION"), recorder::REVISION]);

@@ -230,13 +230,8 @@ pub(super) fn foresee(
             }
             Left::Staged => continue,
             Left::Sealed(marker) => {
-                match &marker.edit {
-                    Some(edit) => recovery.edited.push(edit.what.clone()),
-                    None => {
-                        recovery.completed.push(marker.episode);
-                        episodes = episodes.max(marker.episode + 1);
-                    }
-                }
+                recovery.completed.push(marker.episode);
+                episodes = episodes.max(marker.episode + 1);
                 continue;
             }
             Left::Waiting(parked) => {

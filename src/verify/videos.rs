@@ -145,7 +145,7 @@ fn frames(index: &Mp4Index, file: &File, shared: bool, report: &mut Report) -> b
         let start = i64::try_from(next).unwrap_or(i64::MAX).saturating_mul(i64::from(index.timescale)) / fps as i64;
         let units = (TOLERANCE_S * f64::from(index.timescale)).ceil() as i64;
         let near = keys.partition_point(|time| *time < start - units);
-        if next > 0 && length > 0 && !keys.get(near).is_some_and(|time| *time <= start + units) {
+        if next > 0 && length > 0 && keys.get(near).is_none_or(|time| *time > start + units) {
             report.add(
                 &rules::SEEK,
                 Some(episode),

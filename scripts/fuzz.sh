@@ -23,6 +23,12 @@ fi
 for target in fuzz/fuzz_targets/*.rs; do
   name=$(basename "$target" .rs)
   echo "fuzz: $name for $seconds s"
-  cargo +nightly fuzz run --sanitizer none --target-dir "${CARGO_TARGET_DIR:-target}/fuzz" "$name" -- \
+  # An mp4 file's boxes are not found by chance: start from whole files.
+  seeds=()
+  if [ "$name" = mp4 ]; then
+    mkdir -p fuzz/corpus/mp4
+    seeds=(fuzz/corpus/mp4 tests/data/lerobot-v3-sample/videos/*/chunk-000)
+  fi
+  cargo +nightly fuzz run --sanitizer none --target-dir "${CARGO_TARGET_DIR:-target}/fuzz" "$name" "${seeds[@]}" -- \
     -max_total_time="$seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -vE '# Uses|recommended dictionary'
 done

@@ -32,8 +32,10 @@ pub enum Command {
     Check,
     Regenerate(crate::regenerate::Arguments),
     Episodes(crate::episodes::Arguments),
-    /// Hold a LeRobot v3.0 data set to every rule of the format, whoever recorded it, and look at its quality: what to run
-    /// before publishing. Changes nothing; exit code 0 without faults (there may be warnings), 1 with, 4 if no data set is there
+    /// Hold a LeRobot v3.0 data set to every rule of the format, and look at its quality
+    ///
+    /// Whoever recorded it: what to run before publishing. Changes nothing, and works while the recorder runs. Exit code 0
+    /// without faults (there may be warnings), 1 with faults, 4 if there is no data set.
     Verify(crate::verify::Arguments),
     /// Make episodes of what a crash or a power failure left in a data set; every start of a recording does the same
     ///
@@ -102,7 +104,7 @@ Keys while recording, as in LeRobot:
 
 After a crash or a power failure the next start saves what was being recorded, as `recorder recover ROOT` does.
 
-Exit codes of a run (`verify`: 0 no faults, 1 faults, 4 no data set there):
+Exit codes:
   0    everything was recorded and saved
   1    the run ended early; what was saved before is complete
   2    the command line or the configuration is wrong, or metrics.listen is taken; nothing was touched

@@ -229,7 +229,10 @@ fn clean_data_sets_have_no_findings() {
 #[test]
 fn a_data_set_that_is_not_there_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    for (path, words) in [("absent", "no such folder"), ("", "no meta/info.json"), ("file", "a file")] {
+    fs::create_dir_all(dir.path().join("project/data")).unwrap();
+    for (path, words) in
+        [("project", "no meta/info.json"), ("absent", "no such folder"), ("", "no meta/info.json"), ("file", "a file")]
+    {
         fs::write(dir.path().join("file"), "").unwrap();
         let error = verify(&dir.path().join(path), false).unwrap_err().to_string();
         assert!(error.contains(words) && error.contains("expected a LeRobot v3.0 data set"), "{error}");
@@ -311,6 +314,14 @@ fn what_info_json_says_is_checked() {
             front["info"]["video.width"] = json!(640);
         });
     };
+    let older = |root: &Path| {
+        change_json(&root.join(INFO), |info| {
+            info["features"]["observation.images.front"]["names"] = json!(["height", "width", "channel"]);
+            let wrist = &mut info["features"]["observation.images.wrist"];
+            (wrist["names"], wrist["shape"]) = (json!(["channels", "height", "width"]), json!([3, 240, 320]));
+        });
+    };
+    found("older names", lerobot_sample, false, older, &[], "");
     found("size", lerobot_sample, false, width, &["video-size"], "expected 640x240, as info.json says");
     found("no JSON", lerobot_sample, false, |root| truncate(&root.join(INFO)), &["info"], "EOF");
     found(

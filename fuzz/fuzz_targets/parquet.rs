@@ -23,7 +23,8 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/lerobot-v3-sample");
     let root = std::env::temp_dir().join(format!("recorder-fuzz-{}", std::process::id()));
     for file in TABLES.iter().chain(&["meta/info.json", "meta/stats.json"]) {
-        fs::create_dir_all(root.join(file).parent().expect("a folder above")).expect("the temporary folder can be written in");
+        fs::create_dir_all(root.join(file).parent().expect("a folder above"))
+            .expect("the temporary folder can be written in");
         fs::copy(sample.join(file), root.join(file)).expect("the sample is there");
     }
     // Ours says where and why; libFuzzer's would end the process.

@@ -67,7 +67,7 @@ impl Controls {
         let _ = self.0.cast(RecorderMessage::Key(key));
     }
 
-    /// Stops now: the arm is let go of, what is not saved yet is kept aside.
+    /// Stops now: the arm is let go of, what is not saved yet is left to the next start.
     pub fn abort(&self) {
         let _ = self.0.cast(RecorderMessage::Abort);
     }

@@ -103,7 +103,7 @@ impl Controls {
         let _ = self.recorder.cast(RecorderMessage::Key(key));
     }
 
-    /// Stops now: the arm is let go of, what is not saved yet is kept aside.
+    /// Stops now: the arm is let go of, what is not saved yet is left to the next start.
     pub fn abort(&self) {
         let _ = self.recorder.cast(RecorderMessage::Abort);
     }
@@ -284,14 +284,37 @@ pub async fn start_with(
     start_from(config, dataset, parts, devices, Stage::default()).await
 }
 
+/// The motion that the arm is to follow, where it follows one.
+fn load_replay(config: &Config) -> Result<Option<Replay>, RunError> {
+    if config.dataset.num_episodes == 0 || config.teleop.kind != TeleopKind::Replay {
+        return Ok(None);
+    }
+    let replay = Replay::load(config).map_err(|error| RunError::Device(error.to_string()))?;
+    tracing::info!("{}", replay.describe());
+    replay.warnings(config).iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(Some(replay))
+}
+
 /// As [`start_with`], for a run that stands somewhere already.
 pub async fn start_from(
     config: &Arc<Config>,
-    dataset: Dataset,
+    mut dataset: Dataset,
     parts: Parts,
     devices: Devices,
     stage: Stage,
 ) -> Result<Running, RunError> {
+    let replay = match load_replay(config) {
+        Ok(replay) => replay,
+        Err(error) => {
+            // A run that never began is not to be continued.
+            if !stage.goes_on
+                && let Err(error) = dataset.remove_run_state()
+            {
+                tracing::warn!("{error}");
+            }
+            return Err(error);
+        }
+    };
     let Parts { clock, open_encoder, gpu, status, on_saved } = parts;
     let d = &config.dataset;
     let queue_size = d.video_encoding_queue_size as usize;
@@ -375,14 +398,6 @@ pub async fn start_from(
         metrics::register_arms();
         metrics::register_device("the arm");
     }
-    let replay = if has_arm && config.teleop.kind == TeleopKind::Replay {
-        let replay = Replay::load(config).map_err(|error| RunError::Device(error.to_string()))?;
-        tracing::info!("{}", replay.describe());
-        replay.warnings(config).iter().for_each(|warning| tracing::warn!("{warning}"));
-        Some(replay)
-    } else {
-        None
-    };
     let (open_camera, cues) = (devices.camera.clone(), replay.as_ref().map(|replay| replay.cues.clone()));
     let (fps, coordinator_clock) = (d.fps, clock.clone());
     let (recorded, schedule, on_low_disk) = (stage.recorded, stage.schedule, config.run.on_low_disk);

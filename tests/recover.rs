@@ -422,7 +422,7 @@ impl CameraSize {
 
 /// Starts the recorder and kills it when at least `rows` rows of a take are known; its journal.
 fn killed(lab: &Lab, overrides: &[&str], rows: usize) -> Journal {
-    let mut running = lab.start(&[&["--dataset.episode_time_s=60"], overrides].concat());
+    let mut running = lab.start(&[&["--dataset.episode_time_s=60", "--run.on_restart=new"], overrides].concat());
     running.wait_for("recording episode");
     let root = lab.root();
     let read = || Journal::read(&take_dir_if_any(&root)?.join(JOURNAL)).unwrap()?.ok();

@@ -137,7 +137,9 @@ fn tree(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     fn walk(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            found.push((path.clone(), std::fs::read(&path).unwrap_or_default()));
+            // A pipe would be waited for.
+            let data = if path.is_file() { std::fs::read(&path).unwrap_or_default() } else { Vec::new() };
+            found.push((path.clone(), data));
             if path.is_dir() {
                 walk(&path, found);
             }

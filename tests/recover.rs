@@ -123,6 +123,12 @@ fn every_kind_of_take_is_kept_up_to_where_it_is_whole() {
             let dropped = u64::from(cameras == 2 && kept > 3);
             assert_eq!((&counted["written"], &counted["captured"]), (&kept.into(), &(kept + dropped).into()), "{what}");
         }
+        let gaps = |device: &serde_json::Value| (device["gaps"][0]["first_row"].as_u64(), device["rows_lost"].as_u64());
+        if cameras > 0 {
+            assert_eq!(gaps(&summary["cameras"]["wrist"]), (Some(4), Some(1)), "{what}");
+        }
+        let arm = if spec.action_names.is_empty() { (None, Some(0)) } else { (Some(5), Some(1)) };
+        assert_eq!(gaps(&summary["arm"]), arm, "{what}");
         // Adding to it goes on as ever.
         let mut dataset = Dataset::resume(root.path(), spec.clone()).unwrap();
         if cameras > 0 {

@@ -6,7 +6,7 @@
 //! was given.
 //!
 //! A motion that leaves the robot's calibrated range is refused, but for the little by which a leader's range may exceed its
-//! follower's ([`OVERSHOOT`]): that is cut off, as the follower's motors would do.
+//! follower's (`OVERSHOOT`): that is cut off, as the follower's motors would do.
 
 use super::cues::Cues;
 use super::trajectory::{MOST_SECONDS, Motion, Pace, Recorded, Trajectory, parse_csv, places};

@@ -18,6 +18,9 @@ use std::path::Path;
 
 type Result<T> = std::result::Result<T, DatasetError>;
 
+/// Why a device was away: the journal knows that it was, not the reason.
+const GAP: &str = "not known: the take was interrupted";
+
 /// Where the pictures of a take are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pictures {
@@ -143,10 +146,16 @@ impl Salvage {
         let cameras = vec![CameraAccount::default(); head.cameras.len()];
         let started = rows.first().map(|(row, _)| row.tick).unwrap_or_default();
         let mut report = TakeReport { take: head.take, started, cameras, rows: self.rows, ..TakeReport::default() };
-        for (row, losses) in &rows[..self.rows as usize] {
+        for (index, (row, losses)) in (0..).zip(&rows[..self.rows as usize]) {
             for (camera, (account, frame)) in report.cameras.iter_mut().zip(&row.cameras).enumerate() {
                 let dropped = losses.dropped.iter().filter(|(c, _)| *c == camera).map(|(_, reason)| *reason);
                 account.add(frame.repeated, &dropped.collect::<Vec<_>>());
+                if frame.lost {
+                    account.gaps.add(index, GAP);
+                }
+            }
+            if row.arm.as_ref().is_some_and(|arm| arm.lost) {
+                report.arm_gaps.add(index, GAP);
             }
             for (camera, lost) in &losses.before_capture {
                 let account = &mut report.cameras[*camera];

@@ -9,6 +9,7 @@ mod run_support;
 
 use crashfs::disk::{Tree, read_tree};
 use crashfs::judge::{self, Recovered};
+use crashfs::starved::{Heartbeat, most_lost_ns};
 use crashfs::{Random, saved_episode, scratch, seed};
 use program::Lab;
 use run_support::Rows;
@@ -37,23 +38,9 @@ const FPS: f64 = 30.0;
 const KILLS: u64 = 50;
 /// Kills that one data set goes through.
 const KILLS_IN_A_ROW: u64 = 10;
-/// What may be lost of the take in progress: a fragment of half a second, and what it takes to encode it.
-const MOST_LOST_NS: i64 = 1_000_000_000;
-/// The same where the machine has other things to do: encoders get what is left of it.
-const MOST_LOST_STARVED_NS: i64 = 5_000_000_000;
-/// Per cent of the last ten seconds in which somebody waited for a processor (`/proc/pressure/cpu`), from where on it is
-/// starved.
-const STARVED: f64 = 80.0;
-
 fn monotonic_ns() -> i64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec * 1_000_000_000 + now.tv_nsec
-}
-
-fn is_starved() -> bool {
-    let pressure = std::fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
-    let share = pressure.split_once("some avg10=").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
-    share.is_some_and(|share: f64| share > STARVED)
 }
 
 /// Kills a process, and waits until it is gone.
@@ -82,7 +69,7 @@ enum Instants {
 }
 
 /// Starts a recorder and kills it.
-fn record_and_kill(lab: &Lab, arguments: &[String], when: Instants) -> Result<Killed, String> {
+fn record_and_kill(lab: &Lab, arguments: &[String], when: Instants, heartbeat: &Heartbeat) -> Result<Killed, String> {
     let mut command = lab.command(env!("CARGO_BIN_EXE_recorder"));
     command.args(SMALL).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -119,7 +106,7 @@ fn record_and_kill(lab: &Lab, arguments: &[String], when: Instants) -> Result<Ki
     }
     killed.at_ns = monotonic_ns();
     kill(&mut child);
-    killed.starved = is_starved();
+    killed.starved = heartbeat.is_starved();
     lines.iter().for_each(|line| hear(&mut killed, line));
     Ok(killed)
 }
@@ -150,6 +137,7 @@ struct Chain<'a> {
     before: Tree,
     episodes: u64,
     tally: &'a Mutex<Tally>,
+    heartbeat: &'a Heartbeat,
 }
 
 impl Chain<'_> {
@@ -185,7 +173,7 @@ impl Chain<'_> {
 
     fn round(&mut self) -> Result<(), String> {
         let when = self.instant();
-        let killed = record_and_kill(&self.lab, &self.arguments(), when)?;
+        let killed = record_and_kill(&self.lab, &self.arguments(), when, self.heartbeat)?;
         let context = |reason: String| format!("{reason}\nthe killed run said:\n{}", killed.text);
         let left = read_tree(&self.root);
         let saved = killed.saved.last().map_or(self.episodes, |episode| episode + 1);
@@ -216,7 +204,7 @@ impl Chain<'_> {
             let lost_ns = killed.at_ns - ticks.last().unwrap_or(begun_ns);
             tally.lost_ns.push(lost_ns);
             tally.starved += u64::from(killed.starved);
-            if lost_ns > if killed.starved { MOST_LOST_STARVED_NS } else { MOST_LOST_NS } {
+            if lost_ns > most_lost_ns(killed.starved) {
                 return Err(format!(
                     "episode {episode}: {} rows came back, the last {:.2} s are lost:\n{}",
                     ticks.len(),
@@ -231,7 +219,7 @@ impl Chain<'_> {
     /// The last time nobody recovers: the next run does it by itself, and adds an episode.
     fn end(&mut self) -> Result<(), String> {
         let when = self.instant();
-        let killed = record_and_kill(&self.lab, &self.arguments(), when)?;
+        let killed = record_and_kill(&self.lab, &self.arguments(), when, self.heartbeat)?;
         let saved = killed.saved.last().map_or(self.episodes, |episode| episode + 1);
         let left = read_tree(&self.root);
         let mut command = self.lab.command(env!("CARGO_BIN_EXE_recorder"));
@@ -258,6 +246,7 @@ impl Chain<'_> {
 fn a_killed_recorder_loses_at_most_a_second() {
     let wanted = std::env::var("RECORDER_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     let (seed, started) = (seed(), Instant::now());
+    let heartbeat = Heartbeat::start();
     let (tally, failures, next) = (Mutex::default(), Mutex::new(Vec::new()), AtomicU64::new(0));
     let chains = u64::max(wanted / KILLS_IN_A_ROW, 1);
     println!("{} kills, seed {seed}", chains * KILLS_IN_A_ROW);
@@ -267,7 +256,8 @@ fn a_killed_recorder_loses_at_most_a_second() {
         let codec = if random.below(4) == 0 { "copy" } else { "h264" };
         let folder = scratch();
         let (lab, root, before) = (Lab::new(), folder.path().join("set"), Tree::new());
-        let mut chain = Chain { lab, root, random, seconds, codec, before, episodes: 0, tally: &tally };
+        let mut chain =
+            Chain { lab, root, random, seconds, codec, before, episodes: 0, tally: &tally, heartbeat: &heartbeat };
         let rounds = (1..KILLS_IN_A_ROW).try_for_each(|_| chain.round());
         let result = rounds.and_then(|()| chain.end());
         if let Err(reason) = result {

@@ -11,6 +11,7 @@ mod run_support;
 
 use crashfs::disk::{Disk, Loss, Tree, read_tree, write_tree};
 use crashfs::judge::{self, Recovered};
+use crashfs::starved::{Heartbeat, most_lost_ns};
 use crashfs::{Event, Op, Random, Shim, read_log, scratch, seed};
 use program::{Lab, PATIENCE};
 use run_support::Rows;
@@ -36,8 +37,6 @@ const CAMERAS: [&str; 5] = [
     "--robot.cameras.wrist.height=48",
 ];
 const SIMULATED: [&str; 2] = ["--robot.cameras.front.realtime=false", "--robot.cameras.wrist.realtime=false"];
-/// What may be lost of the take in progress.
-const MOST_LOST_NS: i64 = 1_000_000_000;
 /// Points of a recording that are taken where not all are.
 const POINTS: usize = 24;
 
@@ -244,13 +243,18 @@ impl Keyboard {
     }
 }
 
-/// Waits until a file below `folder` is larger than `bytes`.
-fn wait_for_data(folder: &Path, bytes: u64) {
+/// The second take of a run. Which episode it would become depends on whether the first one is saved by then.
+fn is_second_take(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-take_000001"))
+}
+
+/// Waits until a file of the second take is larger than `bytes`.
+fn wait_for_second_take(set: &Path, bytes: u64) {
     let deadline = Instant::now() + PATIENCE;
-    let grown =
-        || walk(folder).iter().any(|path| path.metadata().is_ok_and(|about| about.is_file() && about.len() > bytes));
-    while !grown() {
-        assert!(Instant::now() < deadline, "nothing grew in {}", folder.display());
+    let is_its = |path: &Path| path.parent().is_some_and(is_second_take);
+    let has_grown = |path: &Path| path.metadata().is_ok_and(|about| about.is_file() && about.len() > bytes);
+    while !walk(set).iter().any(|path| is_its(path) && has_grown(path)) {
+        assert!(Instant::now() < deadline, "nothing grew in {}", set.display());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -270,7 +274,7 @@ fn recorded_in_real_time() -> Recorded {
         command.args(["--limits.min_free_gib=0", "--dataset.episode_time_s=2.5", "--dataset.num_episodes=2"]);
         watch(command.args(CAMERAS));
         let (mut keyboard, mut child) = Keyboard::start(command);
-        wait_for_data(&folder.join("set/.partial/episode_000001-take_000001"), 1000);
+        wait_for_second_take(&folder.join(SET), 1000);
         keyboard.0.write_all(b"r").unwrap();
         assert!(child.wait().unwrap().success());
     })
@@ -278,13 +282,15 @@ fn recorded_in_real_time() -> Recorded {
 
 #[test]
 fn power_lost_costs_at_most_a_second_of_the_take_in_progress() {
+    let heartbeat = Heartbeat::start();
     let recorded = recorded_in_real_time();
+    let most_lost_ns = most_lost_ns(heartbeat.is_starved());
     let all = recorded.events.len();
     assert_eq!(recorded.saved(all), 2);
     let ticks = |root: &Path, episode: u64| Rows::read(root, episode as usize).ints("tick/mono_ns");
     let whole: Vec<Vec<i64>> = (0..2).map(|episode| ticks(&recorded.root(), episode)).collect();
     let is_thrown_away = |event: &Event| match &event.op {
-        Op::Rename(path, _) => path.ends_with("episode_000001-take_000001"),
+        Op::Rename(path, _) => is_second_take(path),
         _ => false,
     };
     let thrown_away = recorded.events.iter().position(is_thrown_away).expect("a take was discarded");
@@ -301,7 +307,7 @@ fn power_lost_costs_at_most_a_second_of_the_take_in_progress() {
             if !whole.starts_with(&found) {
                 return Err(format!("episode {episode}: the rows that came back are not the first that were recorded"));
             }
-            let due = whole.iter().filter(|tick| **tick <= now - MOST_LOST_NS).count();
+            let due = whole.iter().filter(|tick| **tick <= now - most_lost_ns).count();
             if found.len() < due {
                 let lost = (now - whole[found.len()]) as f64 / 1e9;
                 return Err(format!(

@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod judge;
+pub mod starved;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -127,6 +127,10 @@ fn figures(samples: &[Sample]) -> Figures {
     }
 }
 
+/// A sync opens the videos and the journal, with a thread for each. Episodes of 10 s and syncs every 0.3 s keep step for so
+/// long that one half of a run may meet it at every look, and the other at none.
+const ONE_SYNC: usize = 3;
+
 fn hold(name: &str, samples: &[Sample]) {
     let found = figures(samples);
     println!(
@@ -143,8 +147,8 @@ fn hold(name: &str, samples: &[Sample]) {
     );
     let (_, most) = MOST_GROWTH.into_iter().find(|(episodes, _)| samples.len() >= *episodes).unwrap();
     assert!(found.memory < most, "memory grows by {:.0} bytes an episode", found.memory);
-    assert!(found.files[1] <= found.files[0], "descriptors leak: {:?}", found.files);
-    assert!(found.threads[1] <= found.threads[0], "threads leak: {:?}", found.threads);
+    assert!(found.files[1] <= found.files[0] + ONE_SYNC, "descriptors leak: {:?}", found.files);
+    assert!(found.threads[1] <= found.threads[0] + ONE_SYNC, "threads leak: {:?}", found.threads);
 }
 
 /// What a command takes until it says something.

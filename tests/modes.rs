@@ -134,14 +134,16 @@ async fn a_full_backlog_holds_the_next_episode_up() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("set");
     let (gate, open) = gated();
+    // In real time: what is kept counts once it is on disk, and simulated time would not wait for that.
     let more = [
         ("dataset.episode_time_s", "2"),
+        ("dataset.reset_time_s", "2"),
         ("limits.spill_mib", "1"),
         ("robot.cameras.front.width", "640"),
         ("robot.cameras.front.height", "480"),
     ];
     let (running, status) =
-        start(&config(SMALL, &root, &overrides(&[&[DEFERRED, ASYNC], &more])), simulated(), open).await;
+        start(&config(SMALL, &root, &overrides(&[&REAL, &[DEFERRED, ASYNC], &more])), real(), open).await;
     let held = until(&status, "the second episode is held up", is_held).await;
     assert!(held.waiting_bytes > 1 << 20, "{held:?}");
     gate.open();

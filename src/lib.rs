@@ -24,6 +24,7 @@ pub mod disk_space;
 pub mod encoders;
 pub mod episode;
 pub mod episodes;
+pub mod events;
 pub mod frame;
 pub mod gpu_health;
 pub mod in_use;

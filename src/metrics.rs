@@ -53,7 +53,10 @@ metrics! {
     FRAMES_WRITTEN = "recorder_frames_written_total", Kind::Counter, ["camera"], "Different frames handed to a video.";
     FRAMES_DUPLICATED = "recorder_frames_duplicated_total", Kind::Counter, ["camera"], "Rows that show the frame of the row before.";
     FRAMES_DROPPED = "recorder_frames_dropped_total", Kind::Counter, ["camera", "stage", "reason"], "Frames of a take that are in no video.";
+    FRAMES_MISSED = "recorder_frames_missed_total", Kind::Counter, ["camera"], "Frames of a take that the driver counted and never delivered.";
     CAPTURE_INTERVAL = "recorder_capture_interval_seconds", Kind::Histogram(FRAME_BUCKETS), ["camera"], "Time from one captured frame to the next.";
+    CAMERA_TARGET = "recorder_camera_target_hertz", Kind::Gauge, ["camera"], "Frames a second that a camera is asked for.";
+    FRAME_BUDGET = "recorder_frame_budget_seconds", Kind::Gauge, [], "Time from one row to the next: what a frame may take.";
     ENCODE_DURATION = "recorder_encode_duration_seconds", Kind::Histogram(FRAME_BUCKETS), ["camera", "backend"], "Work to decode and encode one frame.";
     ENCODE_LAG = "recorder_encode_lag_seconds", Kind::Histogram(LAG_BUCKETS), ["camera"], "Age of a frame when its fragment is written to the file.";
     WRITE_DURATION = "recorder_write_duration_seconds", Kind::Histogram(TRANSACTION_BUCKETS), ["camera"], "Work to write one fragment to its video file.";
@@ -61,16 +64,29 @@ metrics! {
     TICK_JITTER = "recorder_tick_jitter_seconds", Kind::Histogram(JITTER_BUCKETS), [], "How late a tick of the control loop woke.";
     ARM_TRANSACTION = "recorder_arm_transaction_seconds", Kind::Histogram(TRANSACTION_BUCKETS), ["arm"], "Time of one tick's talk with an arm.";
     ARM_ERRORS = "recorder_arm_errors_total", Kind::Counter, ["arm", "kind"], "Failed talks with an arm.";
+    ARM_MISSES = "recorder_arm_misses_total", Kind::Counter, [], "Rows in which the arm did not answer in time.";
     QUEUE_FRAMES = "recorder_queue_frames", Kind::Gauge, ["camera"], "Frames that wait for an encoder.";
     QUEUE_CAPACITY = "recorder_queue_capacity_frames", Kind::Gauge, ["camera"], "Frames that may wait for an encoder in memory.";
+    FRAME_MEMORY = "recorder_frame_memory_bytes", Kind::Gauge, [], "Memory that frames of all cameras hold.";
+    FRAME_MEMORY_LIMIT = "recorder_frame_memory_limit_bytes", Kind::Gauge, [], "Memory that frames of all cameras may hold.";
     SPILL_BYTES = "recorder_spill_bytes", Kind::Gauge, [], "Bytes of frames that wait for an encoder on disk.";
+    SPILL_LIMIT = "recorder_spill_limit_bytes", Kind::Gauge, [], "Bytes that may wait on disk.";
     ENCODER_INFO = "recorder_encoder_info", Kind::Gauge, ["camera", "backend", "codec"], "1 for the encoder that a camera's video is made by.";
+    ENCODER_FALLBACK = "recorder_encoder_fallback", Kind::Gauge, ["camera"], "1 while a camera's video is not made by the GPU that the run was to use.";
     ENCODER_FALLBACKS = "recorder_encoder_fallbacks_total", Kind::Counter, ["from", "to", "reason"], "Encoders that were replaced in a take.";
     ENCODER_SWITCH = "recorder_encoder_switch_seconds", Kind::Histogram(SAVE_BUCKETS), ["from", "to"], "From the failure of an encoder to the first frame of the one that goes on.";
     WAITING_EPISODES = "recorder_waiting_episodes", Kind::Gauge, [], "Episodes that are recorded and not saved yet.";
     WAITING_BYTES = "recorder_waiting_bytes", Kind::Gauge, [], "Bytes of recorded pictures that are kept on disk until their episode is saved.";
     ENCODER_SESSIONS = "recorder_encoder_sessions", Kind::Gauge, [], "Videos that are being encoded.";
     EPISODES = "recorder_episodes_total", Kind::Counter, ["outcome"], "Takes by what became of them: saved, discarded, failed.";
+    ROWS = "recorder_rows_total", Kind::Counter, [], "Rows of the episodes that were saved.";
+    VIDEO_FRAMES = "recorder_video_frames_total", Kind::Counter, ["camera"], "Frames in the videos of the episodes that were saved, as the files count them.";
+    FRAME_MISMATCHES = "recorder_frame_mismatches_total", Kind::Counter, ["camera"], "Takes that were refused because their video has not as many frames as there are rows.";
+    DATASET_EPISODES = "recorder_dataset_episodes", Kind::Gauge, [], "Episodes in the data set, those before this run included.";
+    RUN_EPISODES = "recorder_run_episodes", Kind::Gauge, [], "Episodes that the run is to record.";
+    EPISODE_CYCLE = "recorder_episode_cycle_seconds", Kind::Gauge, [], "Time for an episode and the reset after it, by the configuration.";
+    LAST_SAVE = "recorder_last_save_timestamp_seconds", Kind::Gauge, [], "When the last episode was saved, or the run began, in Unix time.";
+    PHASE = "recorder_phase", Kind::Gauge, ["phase"], "1 for what the run does now: starting, recording, resetting, finishing, done.";
     SAVE_DURATION = "recorder_episode_save_duration_seconds", Kind::Histogram(SAVE_BUCKETS), [], "From the last tick of an episode to its commit on disk.";
     ACTOR_RESTARTS = "recorder_actor_restarts_total", Kind::Counter, ["actor", "reason"], "Parts that failed and were started again.";
     DEVICE_AWAY = "recorder_device_away", Kind::Gauge, ["device"], "1 while a device is lost.";
@@ -82,6 +98,15 @@ metrics! {
     STUCK = "recorder_stuck", Kind::Gauge, ["part"], "1 for a part that does nothing any more.";
     LOG_LINES_LOST = "recorder_log_lines_lost_total", Kind::Counter, [], "Lines that are not in the log file: its disk is full, or too slow.";
     LAST_FRAME = "recorder_last_frame_timestamp_seconds", Kind::Gauge, ["camera"], "When the newest frame was captured, in Unix time.";
+    TIME = "recorder_time_seconds", Kind::Gauge, [], "What the recorder's clock shows now, in Unix time: what time stamps are to be compared with.";
+    NOTIFICATIONS = "recorder_notifications_total", Kind::Counter, ["outcome"], "Runs of notify.command by what became of them: ran, failed, timed_out, skipped.";
+    HTTP_REFUSED = "recorder_http_refused_total", Kind::Counter, ["reason"], "Requests that were not answered: address, token, connections.";
+    GPU_UTILIZATION = "recorder_gpu_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU computes.";
+    GPU_ENCODER_UTILIZATION = "recorder_gpu_encoder_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU's video encoders are busy.";
+    GPU_MEMORY_USED = "recorder_gpu_memory_used_bytes", Kind::Gauge, ["gpu"], "Memory of the GPU that is used, by whomever.";
+    GPU_MEMORY = "recorder_gpu_memory_bytes", Kind::Gauge, ["gpu"], "Memory that the GPU has.";
+    GPU_TEMPERATURE = "recorder_gpu_temperature_celsius", Kind::Gauge, ["gpu"], "Temperature of the GPU.";
+    GPU_SESSIONS = "recorder_gpu_encoder_sessions", Kind::Gauge, ["gpu"], "Encoding sessions on the GPU, of all programs.";
     BUILD_INFO = "recorder_build_info", Kind::Gauge, ["version", "revision"], "1, with the version that runs.";
 }
 

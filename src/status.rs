@@ -1,7 +1,10 @@
 //! What the terminal and `/status` show: a snapshot that the actors keep up to date.
 
+use crate::clock::Stamp;
 use crate::disk_space::Room;
+use crate::events::{Event, Events, Severity};
 use serde::Serialize;
+use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -87,10 +90,39 @@ pub struct CameraStatus {
     pub queue: usize,
 }
 
-/// The snapshot that all share.
-pub type SharedStatus = Arc<watch::Sender<Status>>;
+/// What all parts of a run share: the snapshot, and the events.
+#[derive(Debug, Default)]
+pub struct Shared {
+    status: watch::Sender<Status>,
+    pub events: Events,
+}
+
+/// Of one run.
+pub type SharedStatus = Arc<Shared>;
+
+impl Shared {
+    /// Tells what happened: one line of the log, and an event for whoever listens. In a JSON log the line has the event's
+    /// own fields as `event`.
+    pub fn tell(&self, at: Stamp, event: Event, text: impl Into<String>) {
+        let told = self.events.tell(at, text.into(), event);
+        let json = serde_json::to_string(&told.event).unwrap_or_default();
+        match told.severity {
+            Severity::Info => tracing::info!(event = json, "{}", told.text),
+            Severity::Warning => tracing::warn!(event = json, "{}", told.text),
+            Severity::Critical => tracing::error!(event = json, "{}", told.text),
+        }
+    }
+}
+
+impl Deref for Shared {
+    type Target = watch::Sender<Status>;
+
+    fn deref(&self) -> &watch::Sender<Status> {
+        &self.status
+    }
+}
 
 /// A status of which nothing is known yet.
 pub fn shared() -> SharedStatus {
-    Arc::new(watch::Sender::new(Status::default()))
+    Arc::default()
 }

@@ -17,6 +17,7 @@ use crate::losses::Loss;
 use crate::metrics;
 use crate::restart::{Decision, Device, KEEPS_FAILING, Policy, Restarts};
 use crate::run_state::Ending;
+use crate::status::Phase;
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::BTreeMap;
@@ -284,6 +285,7 @@ impl Actor for Recorder {
             let _ = thread.await;
         }
         myself.get_cell().stop_children_and_wait(None, None).await;
+        metrics::phase(Phase::Done);
         if let Some(outcome) = state.outcome.take() {
             let _ = outcome.send(Err(RunError::Failed("the recorder was stopped".into())));
         }
@@ -351,7 +353,7 @@ impl RecorderState {
             Some((known, _)) if *known == reason => tracing::debug!("{name}: {reason}; tried again in {delay:?}"),
             Some(_) => tracing::warn!("{name} is still away: {reason}; tried again in {delay:?}"),
         }
-        ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => "lost").increment(1);
+        ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => metrics::LOST).increment(1);
         restart_after(myself, &self.clock, device, delay);
         if before.is_none() {
             ::metrics::gauge!(metrics::DEVICE_AWAY, "device" => name.clone()).set(1.0);

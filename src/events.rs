@@ -7,13 +7,17 @@ use crate::clock::Stamp;
 use crate::config::schema::OnLoss;
 use crate::dataset::EpisodeSummary;
 use crate::disk_space::Room;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Events that a listener may be behind; beyond that the oldest are lost to it.
 pub const RING: usize = 256;
+
+fn shared<S: Serializer>(summary: &Arc<EpisodeSummary>, serializer: S) -> Result<S::Ok, S::Error> {
+    summary.as_ref().serialize(serializer)
+}
 
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -42,7 +46,11 @@ pub enum Event {
     /// A take cannot be saved, and nothing after it.
     TakeFailed { take: u64, reason: String },
     /// A take has become an episode, `seconds` after its last tick.
-    EpisodeSaved { seconds: f64, summary: Box<EpisodeSummary> },
+    EpisodeSaved {
+        seconds: f64,
+        #[serde(serialize_with = "shared")]
+        summary: Arc<EpisodeSummary>,
+    },
     /// The episode that was saved last, or its take, is taken back; so many episodes are left.
     EpisodeTakenBack { take: u64, episodes: u64 },
     /// A device that worked is away.
@@ -147,13 +155,23 @@ impl Events {
     }
 
     /// Listens from behind an event on: 0 for all that are still there.
-    pub fn listen_after(&self, number: u64) -> Listener<'_> {
-        Listener { events: self, heard: number, newest: self.newest.subscribe() }
+    pub fn listen_after(self: &Arc<Self>, number: u64) -> Listener {
+        Listener { events: self.clone(), heard: number, newest: self.newest.subscribe() }
     }
 
     /// Listens from now on.
-    pub fn listen(&self) -> Listener<'_> {
-        self.listen_after(*self.newest.borrow())
+    pub fn listen(self: &Arc<Self>) -> Listener {
+        self.listen_after(self.newest())
+    }
+
+    /// The number of the newest event; 0 before the first.
+    pub fn newest(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// Waits until all listeners have gone: those that have heard the last event of a run have no reason to stay.
+    pub async fn all_heard(&self) {
+        self.newest.closed().await;
     }
 
     fn ring(&self) -> MutexGuard<'_, VecDeque<Arc<Told>>> {
@@ -162,20 +180,20 @@ impl Events {
 }
 
 /// Hears events one after the other.
-pub struct Listener<'a> {
-    events: &'a Events,
+pub struct Listener {
+    events: Arc<Events>,
     heard: u64,
     newest: watch::Receiver<u64>,
 }
 
-impl Listener<'_> {
+impl Listener {
     /// The next event, as soon as there is one; safe to cancel.
     pub async fn next(&mut self) -> Heard {
         loop {
             if let Some(heard) = self.try_next() {
                 return heard;
             }
-            // The sender lives as long as `events`, which this borrows.
+            // The sender lives as long as `events`.
             let _ = self.newest.changed().await;
         }
     }
@@ -218,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_hears_all_in_order_and_how_much_it_missed() {
-        let events = Events::default();
+        let events = Arc::new(Events::default());
         (1..=3).for_each(|take| tell(&events, take));
         assert_eq!(takes(&mut events.listen_after(0)), [Ok(1), Ok(2), Ok(3)]);
         assert_eq!(takes(&mut events.listen_after(2)), [Ok(3)]);

@@ -94,7 +94,7 @@ pub struct CameraStatus {
 #[derive(Debug, Default)]
 pub struct Shared {
     status: watch::Sender<Status>,
-    pub events: Events,
+    pub events: Arc<Events>,
 }
 
 /// Of one run.

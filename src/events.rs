@@ -15,8 +15,8 @@ use tokio::sync::watch;
 /// Events that a listener may be behind; beyond that the oldest are lost to it.
 pub const RING: usize = 256;
 
-fn shared<S: Serializer>(summary: &Arc<EpisodeSummary>, serializer: S) -> Result<S::Ok, S::Error> {
-    summary.as_ref().serialize(serializer)
+fn shared<S: Serializer>(summary: &Arc<EpisodeSummary>, to: S) -> Result<S::Ok, S::Error> {
+    summary.as_ref().serialize(to)
 }
 
 /// How much an event matters.
@@ -35,6 +35,8 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// What a crash had left of a take was dealt with; `lost` says whether anything is gone.
+    Recovered { lost: bool },
     /// Devices answer and the grid ticks.
     RunStarted { root: String, episodes: u64, recorded: u64, encoder: String },
     /// Everything is saved; `error` says why it ended early.
@@ -59,6 +61,8 @@ pub enum Event {
     DeviceBack { device: String },
     /// It was lost again and again within a minute.
     DeviceFailing { device: String },
+    /// A camera delivered too few pictures in a take, in which so many rows repeat one.
+    CameraSlow { camera: String, hertz: f64, target_hertz: f64, rows_repeated: u64 },
     /// A servo says of itself that something is wrong: once in a take for each kind.
     ArmFault { kind: String },
     /// Another encoder goes on with a camera's video.
@@ -67,6 +71,8 @@ pub enum Event {
     GpuGivenUp,
     /// It works again.
     GpuBack,
+    /// Encoders are behind: pictures that wait for them take most of the disk space that they may; told once.
+    Backlog { bytes: u64, limit_bytes: u64 },
     /// There is another amount of room on the disk.
     Disk { room: Room, free_bytes: u64, recordable_s: Option<f64> },
     /// A part of the recorder does nothing any more.
@@ -89,6 +95,45 @@ pub struct Told {
     pub event: Event,
 }
 
+macro_rules! names {
+    ($($variant:ident = $name:literal),* $(,)?) => {
+        impl Event {
+            /// Of all events.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// What it is called in JSON and in `/events`.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Event::$variant { .. } => $name),*
+                }
+            }
+        }
+    };
+}
+
+names! {
+    Recovered = "recovered",
+    RunStarted = "run_started",
+    RunEnded = "run_ended",
+    TakeStarted = "take_started",
+    TakeDiscarded = "take_discarded",
+    TakeFailed = "take_failed",
+    EpisodeSaved = "episode_saved",
+    EpisodeTakenBack = "episode_taken_back",
+    DeviceLost = "device_lost",
+    DeviceBack = "device_back",
+    DeviceFailing = "device_failing",
+    CameraSlow = "camera_slow",
+    ArmFault = "arm_fault",
+    EncoderReplaced = "encoder_replaced",
+    GpuGivenUp = "gpu_given_up",
+    GpuBack = "gpu_back",
+    Backlog = "backlog",
+    Disk = "disk",
+    PartStuck = "part_stuck",
+    PartGoesOn = "part_goes_on",
+}
+
 impl Event {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
@@ -98,10 +143,13 @@ impl Event {
             | Event::PartStuck { .. }
             | Event::RunEnded { error: Some(_), .. }
             | Event::Disk { room: Room::None, .. } => Severity::Critical,
-            Event::DeviceLost { .. }
+            Event::Recovered { .. }
+            | Event::DeviceLost { .. }
+            | Event::CameraSlow { .. }
             | Event::ArmFault { .. }
             | Event::EncoderReplaced { .. }
             | Event::GpuGivenUp
+            | Event::Backlog { .. }
             | Event::Disk { room: Room::Little, .. } => Severity::Warning,
             Event::EpisodeSaved { summary, .. } if has_losses(summary) => Severity::Warning,
             _ => Severity::Info,
@@ -109,14 +157,15 @@ impl Event {
     }
 }
 
-/// Frames that the cameras' rate does not explain are missing, or rows have no arm.
+/// Frames that the cameras' rate does not explain are missing, or rows are without a device.
 fn has_losses(summary: &EpisodeSummary) -> bool {
     use crate::frame::DropReason;
     let lost = |counters: &crate::dataset::CameraCounters| {
         counters.sequence_gaps > 0
+            || counters.gaps.rows_lost > 0
             || counters.dropped.iter().any(|(reason, n)| *n > 0 && *reason != DropReason::Superseded)
     };
-    summary.cameras.values().any(|camera| lost(&camera.counters))
+    summary.arm.rows_lost > 0 || summary.cameras.values().any(|camera| lost(&camera.counters))
 }
 
 /// Where events are told and listened to.

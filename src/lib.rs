@@ -32,6 +32,7 @@ pub mod lerobot_home;
 pub mod log_file;
 pub mod losses;
 pub mod metrics;
+pub mod notify;
 pub mod regenerate;
 pub mod restart;
 pub mod run;

@@ -1,6 +1,7 @@
 //! What the terminal and `/status` show: a snapshot that the actors keep up to date.
 
 use crate::clock::Stamp;
+use crate::console::scrapes::Scrapes;
 use crate::disk_space::Room;
 use crate::events::{Event, Events, Severity};
 use serde::Serialize;
@@ -90,11 +91,12 @@ pub struct CameraStatus {
     pub queue: usize,
 }
 
-/// What all parts of a run share: the snapshot, and the events.
+/// What all parts of a run share: the snapshot, the events, and who reads its metrics.
 #[derive(Debug, Default)]
 pub struct Shared {
     status: watch::Sender<Status>,
     pub events: Events,
+    pub scrapes: Scrapes,
 }
 
 /// Of one run.

@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -98,7 +98,10 @@ fn answer<B>(request: &Request<B>, handle: &PrometheusHandle, status: &SharedSta
         (StatusCode::METHOD_NOT_ALLOWED, TEXT, "expected GET\n".to_string())
     } else {
         match request.uri().path() {
-            "/metrics" => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(handle)),
+            "/metrics" => {
+                status.scrapes.read(Instant::now());
+                (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(handle))
+            }
             "/status" => match serde_json::to_string_pretty(&*status.borrow()) {
                 Ok(json) => (StatusCode::OK, "application/json", json),
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),

@@ -30,6 +30,7 @@ pub mod gpu_health;
 pub mod in_use;
 pub mod lerobot_home;
 pub mod log_file;
+pub mod log_format;
 pub mod losses;
 pub mod metrics;
 pub mod regenerate;

@@ -24,6 +24,7 @@ use recorder::encoders::self_test::scratch::Scratch;
 use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
 use recorder::episodes::{self, EpisodesError};
+use recorder::events::Event;
 use recorder::regenerate::{self, RegenerateError};
 use recorder::run_state::{self, Ending};
 use recorder::schedule::{Schedule, Until};
@@ -321,11 +322,12 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
         tracing::info!("{key} is reached: what waits is saved, nothing is recorded; start again for a new run");
     }
     for line in dataset.recovery().describe() {
-        tracing::warn!("{line}");
+        status.tell(clock.now(), Event::Recovered { lost: dataset.recovery().has_lost() }, line);
     }
     for line in dataset.other_codecs() {
         tracing::warn!("{line}; `recorder regenerate` makes them alike");
     }
+    let run_clock = clock.clone();
     let parts = run::Parts {
         clock,
         open_encoder: codec::backend::standard(),
@@ -341,7 +343,7 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     });
     let notifier = notifier.map(Arc::new);
     let supervisor = Supervisor::new(running.health(), notifier.clone(), supervision::PATIENCE, Instant::now());
-    let supervised = tokio::spawn(supervision::supervise(supervisor, status.clone()));
+    let supervised = tokio::spawn(supervision::supervise(supervisor, status.clone(), run_clock));
     let stopping = |well| notifier.iter().for_each(|notifier| notifier.stopping(well));
     let live = if screen::is_interactive() { Live::start() } else { None };
     let (press, mut pressed) = mpsc::unbounded_channel();

@@ -3,7 +3,7 @@
 use super::LAB;
 use crate::run_support::{self, Gate, failure, no_gpu, stand_in_gpu, tampered};
 use recorder::camera::{self, Camera, CameraError, Mode, Picture};
-use recorder::clock::SystemClock;
+use recorder::clock::{Clock, SystemClock};
 use recorder::codec::backend::{self, OpenEncoder};
 use recorder::console::http;
 use recorder::devices::Devices;
@@ -141,8 +141,9 @@ async fn serve(lab: &Path, inside: Inside) {
     let status = status::shared();
     let address = http::serve(&config.metrics.listen, handle, status.clone()).await.unwrap();
     tracing::info!("metrics at http://{address}/metrics");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let parts = Parts {
-        clock: Arc::new(SystemClock::default()),
+        clock: clock.clone(),
         open_encoder: open,
         gpu,
         status: status.clone(),
@@ -152,7 +153,7 @@ async fn serve(lab: &Path, inside: Inside) {
     let stage = Stage { free_space, ..Stage::default() };
     let running = run::start_from(&config, dataset, parts, devices, stage).await.unwrap();
     let supervisor = Supervisor::new(running.health(), None, PATIENCE, Instant::now());
-    tokio::spawn(supervise(supervisor, status.clone()));
+    tokio::spawn(supervise(supervisor, status.clone(), clock));
     let ended = running.wait().await;
     tracing::info!("the run has ended: {ended:?}");
     // Its pages are read until it is killed.

@@ -403,6 +403,11 @@ async fn record_until_ended(mut config: Config, status: &SharedStatus) -> anyhow
         // What was recorded is saved, whether or not somebody can still read so.
         let _ = print(&summary(&status.borrow(), &config));
     }
+    // How it ended is for Prometheus too; a signal cuts that short.
+    tokio::select! {
+        () = status.scrapes.once_more() => {}
+        _ = interrupts.recv() => {}
+    }
     outcome?;
     Ok(interrupted.map_or(0, |interrupt| interrupt.0))
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// What an answer consists of: a page, or a stream.
@@ -57,6 +58,7 @@ impl Site {
         }
         match request.uri().path() {
             "/metrics" => {
+                self.status.scrapes.read(Instant::now());
                 page(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(self.handle))
             }
             "/status" => match self.status_page() {

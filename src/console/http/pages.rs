@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 /// What an answer consists of: a page, or a stream.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ impl Site {
     }
 }
 
-fn page(code: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {
+pub fn page(code: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(text.into()).boxed_unsync());
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -46,6 +46,8 @@ const DRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(10);
 /// At the second signal the arm is let go of, and this long is waited for it.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// Those who follow the events are waited for at the end: they are to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Worker threads of the runtime: it only moves messages; devices, codecs and the disk have threads of their own.
 const RUNTIME_THREADS: usize = 2;
 
@@ -259,7 +261,12 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn record(config: Config) -> anyhow::Result<u8> {
     let runtime = runtime()?;
-    let result = runtime.block_on(record_until_ended(config));
+    let status = status::shared();
+    let result = runtime.block_on(async {
+        let result = record_until_ended(config, &status).await;
+        let _ = tokio::time::timeout(LAST_WORDS, status.events.all_heard()).await;
+        result
+    });
     // Whatever still runs was told to stop at once.
     runtime.shutdown_background();
     result
@@ -292,8 +299,7 @@ fn until_utc_ns(config: &Config, now_utc_ns: u64) -> anyhow::Result<Option<u64>>
         .map_err(|error| anyhow::anyhow!("run.until: \"{until}\" cannot be understood: {error}; {remedy}"))
 }
 
-async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
-    let status = status::shared();
+async fn record_until_ended(mut config: Config, status: &SharedStatus) -> anyhow::Result<u8> {
     if let Some(handle) = metrics::install() {
         tokio::spawn(http::upkeep(handle));
         if !config.metrics.listen.is_empty() {
@@ -364,7 +370,7 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
                 Press::Interrupt => Interrupt::OPERATOR,
             },
             _ = draw.tick() => {
-                show(live.as_ref(), &status);
+                show(live.as_ref(), status);
                 continue
             }
         };
@@ -396,6 +402,11 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     if !matches!(outcome, Err(RunError::Device(_))) {
         // What was recorded is saved, whether or not somebody can still read so.
         let _ = print(&summary(&status.borrow(), &config));
+    }
+    // How it ended is for Prometheus too; a signal cuts that short.
+    tokio::select! {
+        () = status.scrapes.once_more() => {}
+        _ = interrupts.recv() => {}
     }
     outcome?;
     Ok(interrupted.map_or(0, |interrupt| interrupt.0))

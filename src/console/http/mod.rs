@@ -1,8 +1,10 @@
-//! `/metrics` for Prometheus, `/healthz` for whoever restarts things, `/status` as JSON. Never on the recording path.
+//! `/metrics` for Prometheus, `/healthz` for whoever restarts things, `/status` as JSON, `/events` as a stream. Never on the
+//! recording path.
 //!
-//! Here: listening and connections. What is answered is in `pages.rs`.
+//! Here: listening and connections. What is answered is in `pages.rs` and `stream.rs`.
 
 mod pages;
+mod stream;
 
 use crate::status::SharedStatus;
 use hyper::service::service_fn;
@@ -20,6 +22,10 @@ use tokio::sync::Semaphore;
 const MOST_CONNECTIONS: usize = 32;
 /// A client that takes longer to send its request is cut off.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client that takes nothing of what it is sent for so long, or has gone without a word, is cut off.
+const STALLED: Duration = Duration::from_secs(60);
+/// What is buffered for a client at most, beside one page or one event.
+const WRITE_BUFFER: usize = 64 << 10;
 /// The exporter keeps every histogram sample until it is drained: done this often, memory stays flat.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -75,6 +81,8 @@ async fn accept(listener: TcpListener, site: Site) {
                 continue;
             }
         };
+        // Without it the kernel waits for a quarter of an hour, or for ever.
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALLED.as_millis() as u32);
         let site = site.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
@@ -84,6 +92,7 @@ async fn accept(listener: TcpListener, site: Site) {
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(WRITE_BUFFER)
                 .serve_connection(TokioIo::new(stream), service);
             // A client that goes away in the middle is no news.
             let _ = connection.await;

@@ -3,8 +3,9 @@
 mod program;
 mod sse;
 
-use program::{Lab, Signal};
+use program::{Lab, Running, Signal};
 use recorder::clock::Stamp;
+use recorder::config::schema::Metrics;
 use recorder::console::http;
 use recorder::events::{Event, RING};
 use recorder::metrics;
@@ -18,7 +19,8 @@ use std::time::Instant;
 /// A server of this process, and what it serves.
 async fn serve() -> (String, SharedStatus) {
     let status = status::shared();
-    let address = http::serve("127.0.0.1:0", metrics::install().unwrap(), status.clone()).await.unwrap();
+    let local = Metrics { listen: "127.0.0.1:0".into(), ..Metrics::default() };
+    let address = http::serve(&local, metrics::install().unwrap(), status.clone()).await.unwrap();
     (address.to_string(), status)
 }
 
@@ -35,6 +37,12 @@ fn objects(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
+/// Where a run serves its pages.
+fn address(running: &mut Running) -> String {
+    let line = running.wait_for("metrics at http://");
+    line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_string()
+}
+
 /// The JSON log has a line for each event with the same event as the stream, and so for each episode with its summary.
 #[test]
 fn stream_log_status_and_files_tell_the_same() {
@@ -46,8 +54,7 @@ fn stream_log_status_and_files_tell_the_same() {
         "--log.file=log.json",
         "--log.format=json",
     ]);
-    let line = running.wait_for("metrics at http://");
-    let address = line.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_string();
+    let address = address(&mut running);
     // One that never reads holds nobody up.
     let _silent = ask(&address, "GET", "/events?after=0", "");
     let mut follower = Follower::connect(&address, "/events?after=0", None);
@@ -101,9 +108,13 @@ fn stream_log_status_and_files_tell_the_same() {
 #[test]
 fn a_recovered_take_is_told() {
     let lab = Lab::new();
-    let mut running = lab.start(&["--dataset.episode_time_s=1000"]);
-    running.wait_for("recording episode 1 of 2");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let mut running = lab.start(&["--dataset.episode_time_s=1000", "--metrics.listen=127.0.0.1:0"]);
+    let address = address(&mut running);
+    let deadline = Instant::now() + program::PATIENCE;
+    let recorded = || serde_json::from_str::<Value>(&get(&address, "/status").1).unwrap()["elapsed_s"].as_f64();
+    while recorded() < Some(1.5) {
+        assert!(Instant::now() < deadline, "nothing is recorded");
+    }
     running.signal(Signal::KILL);
     running.wait();
     let ended =

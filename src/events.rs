@@ -75,7 +75,7 @@ pub enum Event {
     /// A camera delivered too few pictures in a take, in which so many rows repeat one.
     CameraSlow { camera: String, hertz: f64, target_hertz: f64, rows_repeated: u64 },
     /// A servo says of itself that something is wrong: once in a take for each kind.
-    ArmFault { kind: String },
+    ArmFault { kind: String, reason: String },
     /// Another encoder goes on with a camera's video.
     EncoderReplaced { camera: String, from: String, to: String, reason: String },
     /// The GPU failed too often, and rests.
@@ -259,6 +259,11 @@ impl Listener {
             // The sender lives as long as `events`.
             let _ = self.newest.changed().await;
         }
+    }
+
+    /// The number of the last event that was heard, or passed over.
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// The next event, if there is one.

@@ -46,6 +46,8 @@ const DRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(10);
 /// At the second signal the arm is let go of, and this long is waited for it.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// Those who follow the events are waited for at the end: they are to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Worker threads of the runtime: it only moves messages; devices, codecs and the disk have threads of their own.
 const RUNTIME_THREADS: usize = 2;
 
@@ -264,12 +266,8 @@ fn record(config: Config) -> anyhow::Result<u8> {
         let root = run::root(&config).display().to_string();
         let mut teller = notify::Teller::start(&config.notify, &root, &status.events);
         let result = record_until_ended(config, &status, &mut teller).await;
-        // A signal ends that wait.
-        let mut interrupts = interrupts().ok();
-        tokio::select! {
-            () = teller.finish() => {}
-            Some(_) = async { interrupts.as_mut()?.recv().await } => {}
-        }
+        teller.finish().await;
+        let _ = tokio::time::timeout(LAST_WORDS, status.events.all_heard()).await;
         result
     });
     // Whatever still runs was told to stop at once.
@@ -412,6 +410,11 @@ async fn record_until_ended(
     if !matches!(outcome, Err(RunError::Device(_))) {
         // What was recorded is saved, whether or not somebody can still read so.
         let _ = print(&summary(&status.borrow(), &config));
+    }
+    // How it ended is for Prometheus too; a signal cuts that short.
+    tokio::select! {
+        () = status.scrapes.once_more() => {}
+        _ = interrupts.recv() => {}
     }
     outcome?;
     Ok(interrupted.map_or(0, |interrupt| interrupt.0))

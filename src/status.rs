@@ -1,6 +1,7 @@
 //! What the terminal and `/status` show: a snapshot that the actors keep up to date.
 
 use crate::clock::Stamp;
+use crate::console::scrapes::Scrapes;
 use crate::dataset::EpisodeSummary;
 use crate::disk_space::Room;
 use crate::events::{Event, Events, Severity};
@@ -100,11 +101,12 @@ pub struct CameraStatus {
     pub queue: usize,
 }
 
-/// What all parts of a run share: the snapshot, and the events.
+/// What all parts of a run share: the snapshot, the events, and who reads its metrics.
 #[derive(Debug, Default)]
 pub struct Shared {
     status: watch::Sender<Status>,
     pub events: Arc<Events>,
+    pub scrapes: Scrapes,
 }
 
 /// Of one run.

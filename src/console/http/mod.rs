@@ -1,17 +1,19 @@
-//! `/metrics` for Prometheus, `/healthz` for whoever restarts things, `/status` as JSON. Never on the recording path.
+//! `/metrics` for Prometheus, `/healthz` for whoever restarts things, `/status` as JSON, `/events` as a stream. Never on the
+//! recording path.
 //!
-//! Here: listening and connections. Who is let in is in `gate.rs`, what is answered is in `pages.rs`.
+//! Here: listening and connections. Who is let in is in `gate.rs`, what is answered in `pages.rs` and `stream.rs`.
 
 mod gate;
 mod pages;
+mod stream;
 
 use crate::config::schema::Metrics;
 use crate::console::access::{Access, TokenError};
 use crate::status::SharedStatus;
+use gate::Gate;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
-use gate::Gate;
 use pages::Site;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,6 +22,10 @@ use tokio::net::TcpListener;
 
 /// A client that takes longer to send its request is cut off.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client that takes nothing of what it is sent for so long, or has gone without a word, is cut off.
+const STALLED: Duration = Duration::from_secs(60);
+/// What is buffered for a client at most, beside one page or one event.
+const WRITE_BUFFER: usize = 64 << 10;
 /// The exporter keeps every histogram sample until it is drained: done this often, memory stays flat.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -37,8 +43,7 @@ pub enum ListenError {
 
 /// Takes an address, so that nobody else can.
 pub fn bind(address: &str) -> Result<std::net::TcpListener, ListenError> {
-    std::net::TcpListener::bind(address)
-        .map_err(|source| ListenError::Address { address: address.to_string(), source })
+    std::net::TcpListener::bind(address).map_err(|source| ListenError::Address { address: address.to_string(), source })
 }
 
 /// Listens where `metrics` says; serves whom it lets in, until the runtime ends. Answers with the address, which has the
@@ -80,15 +85,19 @@ async fn accept(listener: TcpListener, site: Site, gate: Gate) {
             }
         };
         let Some(visitor) = gate.enter(peer) else { continue };
+        // Without it the kernel waits for a quarter of an hour, or for ever.
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALLED.as_millis() as u32);
         let site = site.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = visitor.admit(request.headers()).map_or_else(|refused| refused, |()| site.answer(peer, &request));
+                let response =
+                    visitor.admit(request.headers()).map_or_else(|refused| refused, |()| site.answer(&request));
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(WRITE_BUFFER)
                 .serve_connection(TokioIo::new(stream), service);
             // A client that goes away in the middle is no news.
             let _ = connection.await;

@@ -266,12 +266,7 @@ fn record(config: Config) -> anyhow::Result<u8> {
         let root = run::root(&config).display().to_string();
         let mut teller = notify::Teller::start(&config.notify, &root, &status.events);
         let result = record_until_ended(config, &status, &mut teller).await;
-        // A signal ends that wait.
-        let mut interrupts = interrupts().ok();
-        tokio::select! {
-            () = teller.finish() => {}
-            Some(_) = async { interrupts.as_mut()?.recv().await } => {}
-        }
+        teller.finish().await;
         let _ = tokio::time::timeout(LAST_WORDS, status.events.all_heard()).await;
         result
     });

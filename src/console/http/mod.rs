@@ -1,7 +1,7 @@
 //! `/metrics` for Prometheus, `/healthz` for whoever restarts things, `/status` as JSON, `/events` as a stream. Never on the
 //! recording path.
 //!
-//! Here: listening and connections. Who is let in is in `gate.rs`, what is answered is in `pages.rs` and `stream.rs`.
+//! Here: listening and connections. Who is let in is in `gate.rs`, what is answered in `pages.rs` and `stream.rs`.
 
 mod gate;
 mod pages;

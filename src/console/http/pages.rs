@@ -47,7 +47,7 @@ impl Site {
         Site { handle, status, readers: Arc::new(Semaphore::new(MOST_READERS)) }
     }
 
-    /// The answer to a request of somebody who may ask.
+    /// The answer to a request that was let in.
     pub fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "expected GET\n");

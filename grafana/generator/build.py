@@ -166,7 +166,7 @@ def stat(made, panel: Panel):
 
 def timeline(made, panel: Panel):
     return (
-        made.show_value(common.VisibilityMode.NEVER)
+        made.show_value(common.VisibilityMode.AUTO)
         .merge_values(True)
         .row_height(0.8)
         .line_width(0)

@@ -38,7 +38,7 @@ BANNER = (
         shows="Time since an episode was saved, or since the run began; and the same in episodes with their resets.",
         normal="at most about one episode.",
         otherwise="orange from three episodes on, red from ten (RecorderNoEpisodeSaved): does the arm move, does anybody end the "
-        "takes, is a device away? After the end of a run it only says how long ago that was.",
+        "takes, is a device away? When the run is done, only how long ago it was is left.",
         unit="dtdurations", decimals=0, text="both", base=CALM,
         queries=(Query(SAVE_AGE, "ago"), Query(SAVE_AGE_EPISODES, "episodes", unit="none", steps=SAVE_AGE_STEPS)),
     ),
@@ -56,7 +56,7 @@ NIGHT = (
     Panel(
         "timeline", "The night", width=14, height=8,
         shows="What was when: health, what the run did, who encoded, which devices were away, whether there was room.",
-        normal="green health; the other rows without red. White gaps: the recorder did not run, or was not scraped.",
+        normal="green health; the other rows without red. Gaps: the recorder did not run, or was not scraped.",
         otherwise="look straight below at the same time; the cross-hair goes through all panels.",
         unit="none", empty="nothing was recorded in this time",
         queries=(

@@ -27,7 +27,7 @@ BANNER = (
         shows="Episodes that are saved since this recorder was started, and how many the run is to record.",
         normal="the first grows to the second. A run that was interrupted begins to count anew; the data set's own count is below.",
         otherwise="see when the last one was saved, and the outcomes below.",
-        unit="none", decimals=0, text="both", base=CALM,
+        unit="none", decimals=0, named=True, base=CALM,
         queries=(
             Query('sum by (instance) (recorder_episodes_total{CELL,outcome="saved"})', "saved"),
             Query("max by (instance) (recorder_run_episodes{CELL})", "of"),
@@ -39,7 +39,7 @@ BANNER = (
         normal="at most about one episode.",
         otherwise="orange from three episodes on, red from ten (RecorderNoEpisodeSaved): does the arm move, does anybody end the "
         "takes, is a device away? When the run is done, only how long ago it was is left.",
-        unit="dtdurations", decimals=0, text="both", base=CALM,
+        unit="dtdurations", decimals=0, named=True, base=CALM,
         queries=(Query(SAVE_AGE, "ago"), Query(SAVE_AGE_EPISODES, "episodes", unit="none", steps=SAVE_AGE_STEPS)),
     ),
     Panel(
@@ -98,7 +98,7 @@ EPISODES = (
         shows="Takes by what became of them, and rows that were saved.",
         normal="none failed.",
         otherwise="failed takes were not saved: the log says why.",
-        unit="none", decimals=0, text="both", base=CALM,
+        unit="none", decimals=0, named=True, base=CALM,
         queries=(
             Query('sum(recorder_episodes_total{CELL,outcome="saved"})', "saved"),
             Query('sum(recorder_episodes_total{CELL,outcome="discarded"})', "discarded"),
@@ -111,7 +111,7 @@ EPISODES = (
         shows="How far rows and frames of any camera are apart in the episodes that were saved, and takes that were refused for it.",
         normal="0: every row has its frame in every video.",
         otherwise="RecorderRowsWithoutFrames: stop, and run `recorder verify ROOT --deep` before anybody trains on it.",
-        unit="none", decimals=0, text="both", steps=ANY_STEPS,
+        unit="none", decimals=0, named=True, steps=ANY_STEPS,
         queries=(
             Query(
                 "max(abs(recorder_video_frames_total{CELL} - on (instance) group_left recorder_rows_total{CELL}))", "apart"

@@ -21,7 +21,7 @@ WALL = (
         normal="green, or grey (OFF) when the run is over.",
         otherwise="click the red one.",
         unit="none", queries=(Query(HEALTH, "{{instance}}"),), states=HEALTH_STATES, steps=((1.0, FINE),), base=ACT,
-        text="both", opens_cell=True, empty="NO DATA",
+        named=True, opens_cell=True, empty="NO DATA",
     ),
     Panel(
         "table", "Every cell", width=24, height=10,

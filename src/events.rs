@@ -31,6 +31,17 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -79,6 +90,8 @@ pub enum Event {
     PartStuck { part: &'static str },
     /// It goes on.
     PartGoesOn { part: &'static str },
+    /// Somebody tries whether `notify.command` reaches them.
+    Test,
 }
 
 /// An event as it was told.
@@ -132,6 +145,7 @@ names! {
     Disk = "disk",
     PartStuck = "part_stuck",
     PartGoesOn = "part_goes_on",
+    Test = "test",
 }
 
 impl Event {

@@ -219,17 +219,16 @@ impl Access {
         let name = host.split(':').next().unwrap_or_default().trim_end_matches('.');
         name == "localhost" || name.ends_with(".localhost") || (!name.is_empty() && name == self.own_name)
     }
+}
 
-    /// Who can read what is served at `address`, in words.
-    pub fn describe(&self, address: SocketAddr) -> String {
-        let networks: Vec<String> = self.allow.iter().map(Network::to_string).collect();
-        let networks = networks.join(", ");
-        match (is_loopback(address.ip()), &self.token, networks.as_str()) {
-            (true, ..) => "for this machine only".into(),
-            (false, Some(_), "") => "for this machine, and for whoever has the token".into(),
-            (false, Some(_), networks) => format!("for this machine, and with the token for {networks}"),
-            (false, None, networks) => format!("for this machine, and without a token for {networks}"),
-        }
+/// Who can read what is served at `address`, in words.
+pub fn describe(metrics: &Metrics, address: SocketAddr) -> String {
+    let token = metrics.token.is_some() || metrics.token_file.is_some();
+    match (is_loopback(address.ip()), token, metrics.allow.join(", ").as_str()) {
+        (true, ..) => "for this machine only".into(),
+        (false, true, "") => "for this machine, and for whoever has the token".into(),
+        (false, true, networks) => format!("for this machine, and with the token for {networks}"),
+        (false, false, networks) => format!("for this machine, and without a token for {networks}"),
     }
 }
 
@@ -423,7 +422,10 @@ mod tests {
     #[test]
     fn it_says_for_whom_the_pages_are() {
         let (everywhere, here) = ("0.0.0.0:9464".parse().unwrap(), "[::1]:9464".parse().unwrap());
-        let described = |allow: &[&str], token, address| access(allow, token).describe(address);
+        let described = |allow: &[&str], token: Option<&str>, address| {
+            let allow = allow.iter().map(|text| text.to_string()).collect();
+            describe(&Metrics { allow, token: token.map(Secret::new), ..Metrics::default() }, address)
+        };
         assert_eq!(described(&[], Some(TOKEN), here), "for this machine only");
         assert_eq!(described(&[], Some(TOKEN), everywhere), "for this machine, and for whoever has the token");
         let both = described(&["10.0.0.5", "10.1.0.0/16"], Some(TOKEN), everywhere);

@@ -1,6 +1,7 @@
 //! A command of the user's, run once: with something to read, for a bounded time, and without anything of ours.
 
 use crate::child;
+use crate::config::Problem;
 use crate::config::schema::Words;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
@@ -50,7 +51,7 @@ impl Group {
 }
 
 /// The program of a command with its arguments: a single text is a line for the shell.
-pub fn program(words: &Words) -> Option<(&str, Vec<&str>)> {
+fn program(words: &Words) -> Option<(&str, Vec<&str>)> {
     match words {
         Words::One(line) => Some(("sh", vec!["-c", line])),
         Words::Many(all) => {
@@ -58,6 +59,38 @@ pub fn program(words: &Words) -> Option<(&str, Vec<&str>)> {
             Some((program, arguments.iter().map(String::as_str).collect()))
         }
     }
+}
+
+/// Looks whether a command can be run, without running it: whether its program is there, and whether the shell can read it.
+pub fn look(words: &Words) -> Result<(), Problem> {
+    let problem = |found: String, remedy: &str| Problem::new("notify.command", "a command that can be run", found, remedy);
+    let ask = |arguments: &[&str]| Command::new("sh").args(arguments).stdin(Stdio::null()).output();
+    let no_shell = |error: io::Error| problem(format!("no shell ({error})"), "install sh, or give a program and arguments");
+    let program = match words {
+        Words::One(line) => {
+            // Reads it, and executes nothing.
+            let output = ask(&["-n", "-c", line]).map_err(no_shell)?;
+            if !output.status.success() {
+                let complaint = String::from_utf8_lossy(&output.stderr);
+                return Err(problem(one_line(&complaint), "correct the line as for a shell"));
+            }
+            line.split_whitespace().next().unwrap_or_default()
+        }
+        Words::Many(all) => all.first().map_or("", String::as_str),
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./+".contains(c);
+    if matches!(words, Words::One(_)) && !program.chars().all(is_plain) {
+        // The shell makes something else of it.
+        return Ok(());
+    }
+    let output = ask(&["-c", "command -v -- \"$1\"", "sh", program]).map_err(no_shell)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(problem(
+        format!("no program \"{program}\" that may be executed"),
+        "install it, correct its name, or give its whole path",
+    ))
 }
 
 /// Runs a command with `input` on its standard input. However it ends, what it started is gone afterwards, unless it has
@@ -101,7 +134,7 @@ pub fn run(
     }
     let status = child.wait().map_err(unstartable)?;
     hear(&mut output, &mut said);
-    let said = String::from_utf8_lossy(&said).split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = one_line(&String::from_utf8_lossy(&said));
     let said = if said.is_empty() { said } else { format!(": {said}") };
     match (in_time, status.code(), status.signal()) {
         (false, ..) => Err(Failure::TimedOut(timeout)),
@@ -109,6 +142,10 @@ pub fn run(
         (true, _, Some(signal)) => Err(Failure::Killed { signal, said }),
         (true, code, None) => Err(Failure::Failed { code: code.unwrap_or_default(), said }),
     }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A file in memory that is read from its beginning: nobody needs to feed a command that reads nothing.

@@ -8,8 +8,9 @@ mod batch;
 mod command;
 
 pub use batch::{Batch, MOST_TOLD, Pending, Wanted};
-pub use command::{Failure, program};
+pub use command::Failure;
 
+use crate::config::Problem;
 use crate::config::schema::{Notify, Words};
 use crate::console::screen;
 use crate::events::{Event, Events, Heard, Listener, Severity, Told};
@@ -82,6 +83,11 @@ impl Messenger {
         command::run(command, &batch.environment(root, host), &batch.json(root, host), *timeout, group)
     }
 
+    /// Looks whether the command can be run, without running it.
+    pub fn look(&self) -> Result<(), Problem> {
+        command::look(&self.command)
+    }
+
     /// Tells of an event that is none, so that somebody sees whether they are reached.
     pub fn test(&self, utc_ns: u64) -> Result<(), Failure> {
         let text = format!("a test of notify.command on {}", self.host);
@@ -96,15 +102,15 @@ pub fn host() -> String {
 
 /// Tells of a run's events, until it is told of the run's end.
 #[derive(Debug)]
-pub struct Notifier {
+pub struct Teller {
     tasks: Vec<JoinHandle<()>>,
     close: watch::Sender<bool>,
     group: Option<Arc<Group>>,
 }
 
-impl Notifier {
+impl Teller {
     /// Listens from the first event on that is still there.
-    pub fn start(notify: &Notify, root: &str, events: &Arc<Events>) -> Notifier {
+    pub fn start(notify: &Notify, root: &str, events: &Arc<Events>) -> Teller {
         let wanted: Vec<Wanted> = notify.on.as_slice().iter().filter_map(|name| Wanted::of(name)).collect();
         let (close, closed) = watch::channel(false);
         let hearing = || Hearing {
@@ -123,23 +129,29 @@ impl Notifier {
             let pause = Duration::from_secs_f64(notify.min_interval_s);
             tasks.push(tokio::spawn(call(hearing(), messenger, pause)));
         }
-        Notifier { tasks, close, group }
+        Teller { tasks, close, group }
     }
 
     /// Waits until everything is told that was told until now: for one run of the command that has begun, and another one.
     pub async fn finish(&mut self) {
         self.close.send_replace(true);
-        for task in self.tasks.drain(..) {
+        // Not taken out: who gives the wait up abandons them.
+        for task in &mut self.tasks {
             let _ = task.await;
         }
+        self.tasks.clear();
+    }
+
+    /// Tells nothing more; a command that runs is killed.
+    pub fn abandon(&mut self) {
+        self.tasks.drain(..).for_each(|task| task.abort());
+        self.group.iter().for_each(|group| group.kill());
     }
 }
 
-impl Drop for Notifier {
-    /// Tells nothing more; a command that runs is killed.
+impl Drop for Teller {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-        self.group.iter().for_each(|group| group.kill());
+        self.abandon();
     }
 }
 

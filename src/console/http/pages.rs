@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 /// What an answer consists of: a page, or a stream.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub const TEXT: &str = "text/plain; charset=utf-8";
 const STREAM: &str = "text/event-stream";
 /// Readers of `/events` at once. Other connections are left for those who ask for a page.
 const MOST_READERS: usize = 16;
@@ -122,7 +122,7 @@ fn after<B>(request: &Request<B>) -> Result<Option<u64>, String> {
     last.or_else(asked).map(|text| text.parse().map_err(|_| text)).transpose()
 }
 
-fn page(code: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {
+pub fn page(code: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(text.into()).boxed_unsync());
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -45,7 +45,7 @@ fn every_expression_is_listed_with_what_it_needs() {
     }
 }
 
-/// What breaks a dashboard `d` (a panel of it is `p`, its first query `q`), and what has to be said of it.
+/// What breaks a dashboard `d` (a panel of it is `p`, with a query `q`; a table `t`), and what has to be said of it.
 const BROKEN: &[(&str, &str)] = &[
     ("p['type'] = 'timeseriez'", "type 'timeseriez' is none of Grafana's"),
     ("p['fieldConfig']['defaults']['unti'] = 's'", "unti: the SDK does not know it"),
@@ -75,8 +75,8 @@ const BROKEN: &[(&str, &str)] = &[
     ("p['targets'].append(q)", "expected queries with names of their own"),
     ("p['fieldConfig']['overrides'][0]['matcher']['options'] = 'Z'", "an override is for query 'Z'"),
     ("p['fieldConfig']['overrides'][0]['properties'][0]['id'] = 'custom.wobble'", "an override sets 'custom.wobble'"),
-    ("d['panels'][4]['transformations'][0]['id'] = 'smerge'", "transformation 'smerge'"),
-    ("d['panels'][4]['transformations'][0]['on'] = True", "on: the SDK does not know it"),
+    ("t['transformations'][0]['id'] = 'smerge'", "transformation 'smerge'"),
+    ("t['transformations'][0]['on'] = True", "on: the SDK does not know it"),
     ("d['templating']['list'] = d['templating']['list'][1:]", "expected a variable `datasource`"),
     ("d['templating']['list'][1]['query'] = 'cells()'", "expected label_values(series, label)"),
     (
@@ -104,7 +104,7 @@ for damage, expected in json.loads(sys.argv[2]):
     p = next(p for p in d["panels"] if p["title"] == "From capture to disk")
     if "overrides" in damage:
         p = next(p for p in d["panels"] if p["title"] == "GPU against CPU")
-    q = p["targets"][0]
+    q, t = p["targets"][0], next(p for p in d["panels"] if p["type"] == "table")
     exec(damage)
     found = check.dashboard(d, known)
     assert any(expected in line for line in found), f"{damage}: expected `{expected}`, found {found}"

@@ -225,6 +225,11 @@ def build_panel(panel: Panel, number: int, cell: str):
             made = made.override_by_name(query.legend, found)
         elif found:
             made = made.override_by_query(ref, found)
+    for heading, texts in panel.texts.items():
+        said = [model.ValueMap(options={value: model.ValueMappingResult(text=text) for value, text in texts.items()})]
+        made = made.override_by_name(heading, [prop("mappings", said), prop("custom.cellOptions", {"type": "auto", "wrapText": True})])
+    for heading, width in panel.widths.items():
+        made = made.override_by_name(heading, [prop("custom.width", width)])
     if panel.opens_cell:
         link = {"title": "Open this cell", "url": CELL_URL % "${__field.labels.instance}", "targetBlank": False}
         if panel.kind == "table":

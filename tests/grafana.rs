@@ -119,18 +119,18 @@ for damage, expected in json.loads(sys.argv[2]):
 #[test]
 fn what_does_not_fit_around_the_dashboards_is_noticed() {
     let script = r#"
-import shutil, sys, tempfile
+import shutil, sys
 from pathlib import Path
-root = Path(sys.argv[1])
+root, copy = Path(sys.argv[1]), Path(sys.argv[2])
 sys.path.insert(0, str(root / "grafana"))
 from generator import check, deployment
-def change(file, old, new):
-    text = (copy / file).read_text()
-    assert old in text, f"{file} has no {old}"
-    (copy / file).write_text(text.replace(old, new))
+(copy / "src").mkdir()
+shutil.copy(root / "src/metrics.rs", copy / "src/metrics.rs")
+shutil.copytree(root / "grafana", copy / "grafana")
 def found():
     paths = [copy / "grafana/dashboards/cell.json", copy / "grafana/dashboards/fleet.json"]
     return [*check.files(copy, paths), *deployment.wrong(copy)]
+assert found() == [], found()
 metrics, compose, sources = "src/metrics.rs", "grafana/compose.yaml", "grafana/provisioning/datasources/prometheus.yaml"
 for damage, expected in [
     ((metrics, "recorder_spill_bytes", "recorder_overflow_bytes"), "recorder_spill_bytes is declared neither"),
@@ -151,16 +151,15 @@ for damage, expected in [
     (("grafana/prometheus.yml", "job_name: recorder", "job_name: camera"), "jobs that dashboards look for"),
     (("grafana/dashboards/fleet.json", "{", "["), "run grafana/generate.py"),
 ]:
-    with tempfile.TemporaryDirectory() as dir:
-        copy = Path(dir)
-        (copy / "src").mkdir()
-        shutil.copy(root / metrics, copy / metrics)
-        shutil.copytree(root / "grafana", copy / "grafana")
-        assert found() == [], found()
-        change(*damage)
-        lines = found()
-        assert any(expected in line for line in lines), f"{damage}: expected `{expected}`, found {lines}"
+    file, old, new = damage
+    text = (copy / file).read_text()
+    assert old in text, f"{file} has no {old}"
+    (copy / file).write_text(text.replace(old, new))
+    lines = found()
+    (copy / file).write_text(text)
+    assert any(expected in line for line in lines), f"{damage}: expected `{expected}`, found {lines}"
 "#;
-    let (ok, output) = run(Command::new(python()).args(["-c", script, env!("CARGO_MANIFEST_DIR")]));
+    let copy = tempfile::tempdir().unwrap();
+    let (ok, output) = run(Command::new(python()).args(["-c", script, env!("CARGO_MANIFEST_DIR")]).arg(copy.path()));
     assert!(ok, "{output}");
 }

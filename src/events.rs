@@ -31,6 +31,17 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -64,7 +75,7 @@ pub enum Event {
     /// A camera delivered too few pictures in a take, in which so many rows repeat one.
     CameraSlow { camera: String, hertz: f64, target_hertz: f64, rows_repeated: u64 },
     /// A servo says of itself that something is wrong: once in a take for each kind.
-    ArmFault { kind: String },
+    ArmFault { kind: String, reason: String },
     /// Another encoder goes on with a camera's video.
     EncoderReplaced { camera: String, from: String, to: String, reason: String },
     /// The GPU failed too often, and rests.
@@ -79,6 +90,8 @@ pub enum Event {
     PartStuck { part: &'static str },
     /// It goes on.
     PartGoesOn { part: &'static str },
+    /// Somebody tries whether `notify.command` reaches them.
+    Test,
 }
 
 /// An event as it was told.
@@ -132,6 +145,7 @@ names! {
     Disk = "disk",
     PartStuck = "part_stuck",
     PartGoesOn = "part_goes_on",
+    Test = "test",
 }
 
 impl Event {
@@ -245,6 +259,11 @@ impl Listener {
             // The sender lives as long as `events`.
             let _ = self.newest.changed().await;
         }
+    }
+
+    /// The number of the last event that was heard, or passed over.
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// The next event, if there is one.

@@ -33,6 +33,7 @@ pub mod log_file;
 pub mod log_format;
 pub mod losses;
 pub mod metrics;
+pub mod notify;
 pub mod regenerate;
 pub mod restart;
 pub mod run;

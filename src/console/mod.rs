@@ -1,6 +1,7 @@
-//! What people and programs see of a run: the terminal ([`screen`]), the keys ([`keys`]), the HTTP pages
-//! ([`http`]), and whether those are read ([`scrapes`]).
+//! What people and programs see of a run: the terminal ([`screen`]), the keys ([`keys`]), the HTTP pages ([`http`]),
+//! who may read them ([`access`]), and whether they are read ([`scrapes`]).
 
+pub mod access;
 pub mod http;
 pub mod keys;
 pub mod scrapes;

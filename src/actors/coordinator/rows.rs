@@ -117,13 +117,14 @@ impl CoordinatorState {
                 report.arm_gaps.add(index, self.losses.reason(Device::Arm));
             }
             if sample.tick == tick.number {
-                for kind in &sample.errors {
-                    let count = report.arm_errors.entry((*kind).to_string()).or_default();
-                    *count += 1;
-                    if let Some(remedy) = remedy(kind).filter(|_| *count == 1) {
-                        let text = format!("the arm: a servo reports {kind}: {remedy}");
-                        arguments.status.tell(sample.sampled, Event::ArmFault { kind: (*kind).into() }, text);
+                for (kind, reason) in &sample.faults {
+                    if !report.arm_errors.contains_key(*kind) {
+                        let event = Event::ArmFault { kind: (*kind).into(), reason: reason.clone() };
+                        arguments.status.tell(sample.sampled, event, format!("the arm: {reason}"));
                     }
+                }
+                for kind in &sample.errors {
+                    *report.arm_errors.entry((*kind).to_string()).or_default() += 1;
                     losses.arm_errors.push((*kind).to_string());
                 }
             }
@@ -167,15 +168,5 @@ impl CoordinatorState {
                 self.tell(report.ended, event, text);
             }
         }
-    }
-}
-
-/// What to do about what a servo says of itself; `None` for what is not its own state.
-fn remedy(kind: &str) -> Option<&'static str> {
-    match kind {
-        "overload" => Some("it pushes against something, or carries too much: look what is in its way"),
-        "overheat" => Some("let it cool down: it switches its torque off to protect itself"),
-        "voltage" => Some("look at the power supply and its cable: too weak, loose, or made for other servos"),
-        _ => None,
     }
 }

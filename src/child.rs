@@ -1,6 +1,7 @@
 //! Questions that a child process answers, since looking for the answer may crash or hang: this program runs itself with
 //! other arguments, and reads one line of JSON, or one after the other.
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, set_parent_process_death_signal,
@@ -9,6 +10,7 @@ use rustix::process::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -128,6 +130,7 @@ impl Drop for Talk {
 }
 
 fn spawn(program: &Path, arguments: &[&str], complaints: Stdio) -> Result<Child, NoAnswer> {
+    close_on_exec();
     Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -147,6 +150,17 @@ pub fn answer(value: &impl Serialize) -> String {
 pub fn end_with_parent() {
     // Only tidiness is lost if that cannot be had.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// Keeps all open files of this process from its children. Not every library opens devices so that they are not inherited;
+/// a camera that a child holds cannot be opened again.
+pub fn close_on_exec() {
+    let files = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers = files.filter_map(|file| file.file_name().to_str()?.parse::<RawFd>().ok());
+    for number in numbers.filter(|number| *number > 2) {
+        // It may have been closed since.
+        let _ = fcntl(number, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
 }
 
 fn failure(status: ExitStatus, complaint: &str) -> NoAnswer {
@@ -175,13 +189,19 @@ fn ended_within(child: &Child, timeout: Duration) -> bool {
 /// As [`ended_within`], for kernels before 5.3, and containers that refuse handles of processes.
 fn ended_when_asked(child: &Child, timeout: Duration) -> bool {
     let deadline = Instant::now() + timeout;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    loop {
-        match waitid(WaitId::Pid(Pid::from_child(child)), options) {
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
-            ended => return matches!(ended, Ok(Some(_))),
+    while !has_ended(child) {
+        if Instant::now() >= deadline {
+            return false;
         }
+        std::thread::sleep(Duration::from_millis(10));
     }
+    true
+}
+
+/// Whether a child has ended; it is left to be reaped.
+pub fn has_ended(child: &Child) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::Pid(Pid::from_child(child)), options), Ok(Some(_)))
 }
 
 /// Reads a pipe to its end on a thread of its own, so that the child never waits for a reader.

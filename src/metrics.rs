@@ -3,7 +3,9 @@
 //! Labels come from bounded sets only (camera, reason, stage, kind, actor, device, backend, codec, outcome): never an episode,
 //! a path or an error's text. Every histogram has buckets, else it would be a summary, which does not aggregate.
 
+use crate::console::access::Refusal;
 use crate::frame::DropReason;
+use crate::notify::Outcome;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
 
@@ -100,7 +102,7 @@ metrics! {
     LAST_FRAME = "recorder_last_frame_timestamp_seconds", Kind::Gauge, ["camera"], "When the newest frame was captured, in Unix time.";
     TIME = "recorder_time_seconds", Kind::Gauge, [], "What the recorder's clock shows now, in Unix time: what time stamps are to be compared with.";
     NOTIFICATIONS = "recorder_notifications_total", Kind::Counter, ["outcome"], "Runs of notify.command by what became of them: ran, failed, timed_out, skipped.";
-    HTTP_REFUSED = "recorder_http_refused_total", Kind::Counter, ["reason"], "Requests that were not answered: address, token, connections.";
+    HTTP_REFUSED = "recorder_http_refused_total", Kind::Counter, ["reason"], "Requests that were refused: address, token, host, connections.";
     GPU_UTILIZATION = "recorder_gpu_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU computes; gpu counts as nvidia-smi does.";
     GPU_ENCODER_UTILIZATION = "recorder_gpu_encoder_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU's video encoders are busy.";
     GPU_MEMORY_USED = "recorder_gpu_memory_used_bytes", Kind::Gauge, ["gpu"], "Memory of the GPU that is used, by whomever.";
@@ -130,6 +132,12 @@ pub fn install() -> Option<&'static PrometheusHandle> {
                 }
             }
             metrics::gauge!(BUILD_INFO, "version" => crate::VERSION, "revision" => crate::REVISION).set(1.0);
+            for outcome in Outcome::ALL {
+                metrics::counter!(NOTIFICATIONS, "outcome" => outcome.name()).increment(0);
+            }
+            for refusal in Refusal::ALL {
+                metrics::counter!(HTTP_REFUSED, "reason" => refusal.name()).increment(0);
+            }
             metrics_process::Collector::default().describe();
             Some(handle)
         })

@@ -1,9 +1,11 @@
 //! What the terminal and `/status` show: a snapshot that the actors keep up to date.
 
 use crate::clock::Stamp;
+use crate::console::scrapes::Scrapes;
+use crate::dataset::EpisodeSummary;
 use crate::disk_space::Room;
 use crate::events::{Event, Events, Severity};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -25,6 +27,8 @@ pub enum Phase {
 /// A run at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Status {
+    /// When this process began the run, since 1970.
+    pub started_utc_ns: u64,
     pub phase: Phase,
     /// Episode of this run that is recorded or was recorded last, from 1.
     pub episode: u64,
@@ -71,7 +75,14 @@ pub struct Status {
     pub stuck: Vec<&'static str>,
     /// How long the last save took.
     pub last_save_s: Option<f64>,
+    /// The episode that was saved last; `None` before the first, and when that one is taken back.
+    #[serde(serialize_with = "shared_summary")]
+    pub last_episode: Option<Arc<EpisodeSummary>>,
     pub root: String,
+}
+
+fn shared_summary<S: Serializer>(summary: &Option<Arc<EpisodeSummary>>, to: S) -> Result<S::Ok, S::Error> {
+    summary.as_deref().serialize(to)
 }
 
 /// A camera of a run.
@@ -90,11 +101,12 @@ pub struct CameraStatus {
     pub queue: usize,
 }
 
-/// What all parts of a run share: the snapshot, and the events.
+/// What all parts of a run share: the snapshot, the events, and who reads its metrics.
 #[derive(Debug, Default)]
 pub struct Shared {
     status: watch::Sender<Status>,
-    pub events: Events,
+    pub events: Arc<Events>,
+    pub scrapes: Scrapes,
 }
 
 /// Of one run.

@@ -193,6 +193,12 @@ extern "C" fn nvmlInit_v2() -> u32 {
     status
 }
 
+/// What NVIDIA's own bindings for Python call.
+#[unsafe(no_mangle)]
+extern "C" fn nvmlInitWithFlags(_flags: c_uint) -> u32 {
+    nvmlInit_v2()
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn nvmlShutdown() -> u32 {
     let less = INITIALISED.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |times| times.checked_sub(1));

@@ -92,6 +92,10 @@ pub struct Encoders {
     /// Ask the NVIDIA driver in this very process and print what it says: what the recorder has a child process do
     #[arg(long, hide = true, exclusive = true)]
     pub probe_in_process: bool,
+    /// Say what NVIDIA's management library says of the GPUs, every two seconds, in this very process: what the recorder has
+    /// a child process do
+    #[arg(long, hide = true, exclusive = true)]
+    pub watch_in_process: bool,
     /// Measure one thing in this very process and print its figures: what the recorder has a child process do
     #[arg(long, hide = true, exclusive = true, value_name = "JSON")]
     pub part_in_process: Option<String>,

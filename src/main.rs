@@ -59,6 +59,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Some(Command::Schema { markdown: true }) => print(&reference::markdown()),
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
+        Some(Command::Metrics { markdown }) => print(&if *markdown { metrics::markdown() } else { metrics::text() }),
         Some(Command::Encoders(options)) => encoders(options),
         Some(Command::Bench(options)) => bench(&cli, options, &overrides),
         Some(Command::Completions { shell }) => print(&completions(*shell)),

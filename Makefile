@@ -33,7 +33,7 @@ deny:
 	scripts/deny.sh
 
 unit:
-	RECORDER_PYTHON="$$(scripts/venv.sh)" cargo test --release --locked --workspace
+	RECORDER_PYTHON="$$(scripts/venv.sh)" RECORDER_PROMETHEUS="$$(scripts/prometheus.sh)" cargo test --release --locked --workspace
 
 vm: build
 	tests/vm/run.sh

@@ -2,10 +2,11 @@
 # Installs the packages that this project needs and that are missing (Debian 12 and later, Ubuntu 22.04 and later).
 #
 #   scripts/setup.sh           what building and running needs
-#   scripts/setup.sh --test    also what the tests need
+#   scripts/setup.sh --test    also what the tests need, a Prometheus under target/ included
 #
 # Says what it installs; does nothing when all is there. Elsewhere it lists what to install by other means.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 # g++ and nasm: openh264. cmake and nasm: libjpeg-turbo. libclang: the bindings of the kernel's V4L2 header.
 packages=(ca-certificates cmake g++ gcc git libc6-dev libclang-dev make nasm)
@@ -15,7 +16,7 @@ case ${1-} in
     # A virtual machine with simulated USB devices, clips to record, and a reader of what was recorded.
     packages+=(busybox-static cpio ffmpeg kmod python3 python3-venv qemu-system-x86 seabios xz-utils)
     ;;
-  *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/setup.sh >&2; exit 2 ;;
 esac
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
@@ -56,4 +57,5 @@ if [ "${1-}" = --test ]; then
     echo "setup: cargo's $component is missing: rustup component add $component" >&2
     exit 1
   done
+  scripts/prometheus.sh >/dev/null
 fi

@@ -10,8 +10,10 @@ use crate::codec::choice;
 use crate::codec::gpu::{self, GpuReport};
 use crate::config::Config;
 use crate::config::schema::TeleopKind;
+use crate::console::access::{self, Access};
 use crate::console::http;
 use crate::dataset::Dataset;
+use crate::notify::Messenger;
 use crate::{disk_space, run, run_state};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -46,11 +48,14 @@ impl Findings {
 /// A camera must deliver its first picture within this.
 const FIRST_PICTURE: Duration = Duration::from_secs(5);
 
-/// Looks at disk, data set, encoder, cameras and arms of a valid configuration.
-pub fn check(config: &Config) -> Findings {
+/// Looks at disk, data set, encoder, cameras and arms of a valid configuration; runs `notify.command` as a test where
+/// `notify` says so.
+pub fn check(config: &Config, notify: bool) -> Findings {
     let mut findings = Findings::default();
     findings.good("configuration");
     program(config, &mut findings);
+    pages(config, &mut findings);
+    notification(config, notify, &mut findings);
     dataset(config, &mut findings);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     for (name, camera) in &config.robot.cameras {
@@ -98,11 +103,45 @@ fn program(config: &Config, findings: &mut Findings) {
         }
         Err(problem) => findings.bad(Fault::Configuration, problem),
     }
-    if !config.metrics.listen.is_empty() {
-        match http::bind(&config.metrics.listen) {
-            Ok(_) => findings.good(format!("metrics.listen: {} is free", config.metrics.listen)),
-            Err(error) => findings.bad(Fault::Configuration, error),
+}
+
+/// Where the pages would be, and who could read them.
+fn pages(config: &Config, findings: &mut Findings) {
+    let metrics = &config.metrics;
+    if metrics.listen.is_empty() {
+        return;
+    }
+    if let Err(error) = Access::new(metrics) {
+        findings.bad(Fault::Configuration, error);
+    }
+    match http::bind(&metrics.listen) {
+        Ok(_) => {
+            let guarded = metrics.listen.parse().map(|address| access::describe(metrics, address)).unwrap_or_default();
+            findings.good(format!("metrics.listen: {} is free; {guarded}", metrics.listen));
         }
+        Err(error) => findings.bad(Fault::Configuration, error),
+    }
+}
+
+/// Whether the command that tells people can run; where `test` says so, whether it does.
+fn notification(config: &Config, test: bool, findings: &mut Findings) {
+    let root = run::root(config).display().to_string();
+    let Some(messenger) = Messenger::new(&config.notify, &root) else {
+        if test {
+            let problem = "notify.command: expected a command to test, found none; docs/notify.md has examples";
+            findings.bad(Fault::Configuration, problem);
+        }
+        return;
+    };
+    if let Err(problem) = messenger.look() {
+        return findings.bad(Fault::Configuration, problem);
+    }
+    if !test {
+        return findings.good("notify.command: can be run; `recorder check --notify` tries it");
+    }
+    match messenger.test(SystemClock::default().now().utc_ns) {
+        Ok(()) => findings.good("notify.command: ran as a test; see whether it has reached you"),
+        Err(failure) => findings.bad(Fault::Configuration, format!("notify.command: {failure}")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Questions that a child process answers, since looking for the answer may crash or hang: this program runs itself with
-//! other arguments, and reads one line of JSON.
+//! other arguments, and reads one line of JSON, or one after the other.
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, set_parent_process_death_signal,
@@ -8,10 +9,12 @@ use rustix::process::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -41,14 +44,7 @@ pub enum NoAnswer {
 /// Runs `PROGRAM ARGUMENTS` for at most `timeout`, and reads the last line of its standard output. However it ends, the
 /// child and what it started are gone afterwards.
 pub fn ask<T: DeserializeOwned>(program: &Path, arguments: &[&str], timeout: Duration) -> Result<T, NoAnswer> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| NoAnswer::Unstartable(format!("{}: {error}", program.display())))?;
+    let mut child = spawn(program, arguments, Stdio::piped())?;
     let said = child.stdout.take().map(read_all);
     let complaint = child.stderr.take().map(read_all);
     let in_time = ended_within(&child, timeout);
@@ -72,6 +68,79 @@ pub fn ask<T: DeserializeOwned>(program: &Path, arguments: &[&str], timeout: Dur
         .map_err(|error| NoAnswer::Unreadable { found: line.chars().take(60).collect(), words: error.to_string() })
 }
 
+/// A child that gives one answer after the other. It, and what it started, are gone once this is dropped, which waits for
+/// that as long as it takes. It also goes with the thread that started it.
+pub struct Talk {
+    child: Child,
+    /// How it ended, once it was waited for: from then on its number may be another's.
+    ended: Option<ExitStatus>,
+    lines: Receiver<String>,
+}
+
+impl Talk {
+    /// Runs `PROGRAM ARGUMENTS`.
+    pub fn start(program: &Path, arguments: &[&str]) -> Result<Talk, NoAnswer> {
+        let mut child = spawn(program, arguments, Stdio::null())?;
+        let (sender, lines) = sync_channel(1);
+        let said = child.stdout.take().map(BufReader::new);
+        // Ends with the child, or with the talk.
+        std::thread::spawn(move || {
+            said.into_iter().flat_map(BufRead::lines).map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Ok(Talk { child, ended: None, lines })
+    }
+
+    /// Waits for the next answer, for at most `timeout`.
+    pub fn next<T: DeserializeOwned>(&mut self, timeout: Duration) -> Result<T, NoAnswer> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                // Drivers and libraries may print lines of their own.
+                Ok(line) => {
+                    if let Ok(answer) = serde_json::from_str(&line) {
+                        return Ok(answer);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::Silent(timeout)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    // It says nothing more since it ends, unless something is wrong with it.
+                    ended_within(&self.child, LAST_RESPECTS);
+                    let status = self.end().map_err(|error| NoAnswer::Unstartable(error.to_string()))?;
+                    return Err(failure(status, ""));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self) -> std::io::Result<ExitStatus> {
+        if let Some(status) = self.ended {
+            return Ok(status);
+        }
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let status = self.child.wait()?;
+        self.ended = Some(status);
+        Ok(status)
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+fn spawn(program: &Path, arguments: &[&str], complaints: Stdio) -> Result<Child, NoAnswer> {
+    close_on_exec();
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(complaints)
+        .process_group(0)
+        .spawn()
+        .map_err(|error| NoAnswer::Unstartable(format!("{}: {error}", program.display())))
+}
+
 /// The child's side: its answer as it is printed.
 pub fn answer(value: &impl Serialize) -> String {
     format!("{}\n", serde_json::json!(value))
@@ -81,6 +150,17 @@ pub fn answer(value: &impl Serialize) -> String {
 pub fn end_with_parent() {
     // Only tidiness is lost if that cannot be had.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// Keeps all open files of this process from its children. Not every library opens devices so that they are not inherited;
+/// a camera that a child holds cannot be opened again.
+pub fn close_on_exec() {
+    let files = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers = files.filter_map(|file| file.file_name().to_str()?.parse::<RawFd>().ok());
+    for number in numbers.filter(|number| *number > 2) {
+        // It may have been closed since.
+        let _ = fcntl(number, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
 }
 
 fn failure(status: ExitStatus, complaint: &str) -> NoAnswer {
@@ -109,13 +189,19 @@ fn ended_within(child: &Child, timeout: Duration) -> bool {
 /// As [`ended_within`], for kernels before 5.3, and containers that refuse handles of processes.
 fn ended_when_asked(child: &Child, timeout: Duration) -> bool {
     let deadline = Instant::now() + timeout;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    loop {
-        match waitid(WaitId::Pid(Pid::from_child(child)), options) {
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
-            ended => return matches!(ended, Ok(Some(_))),
+    while !has_ended(child) {
+        if Instant::now() >= deadline {
+            return false;
         }
+        std::thread::sleep(Duration::from_millis(10));
     }
+    true
+}
+
+/// Whether a child has ended; it is left to be reaped.
+pub fn has_ended(child: &Child) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::Pid(Pid::from_child(child)), options), Ok(Some(_)))
 }
 
 /// Reads a pipe to its end on a thread of its own, so that the child never waits for a reader.

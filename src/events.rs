@@ -7,13 +7,17 @@ use crate::clock::Stamp;
 use crate::config::schema::OnLoss;
 use crate::dataset::EpisodeSummary;
 use crate::disk_space::Room;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Events that a listener may be behind; beyond that the oldest are lost to it.
 pub const RING: usize = 256;
+
+fn shared<S: Serializer>(summary: &Arc<EpisodeSummary>, to: S) -> Result<S::Ok, S::Error> {
+    summary.as_ref().serialize(to)
+}
 
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -27,10 +31,23 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// What a crash had left of a take was dealt with; `lost` says whether anything is gone.
+    Recovered { lost: bool },
     /// Devices answer and the grid ticks.
     RunStarted { root: String, episodes: u64, recorded: u64, encoder: String },
     /// Everything is saved; `error` says why it ended early.
@@ -42,7 +59,11 @@ pub enum Event {
     /// A take cannot be saved, and nothing after it.
     TakeFailed { take: u64, reason: String },
     /// A take has become an episode, `seconds` after its last tick.
-    EpisodeSaved { seconds: f64, summary: Box<EpisodeSummary> },
+    EpisodeSaved {
+        seconds: f64,
+        #[serde(serialize_with = "shared")]
+        summary: Arc<EpisodeSummary>,
+    },
     /// The episode that was saved last, or its take, is taken back; so many episodes are left.
     EpisodeTakenBack { take: u64, episodes: u64 },
     /// A device that worked is away.
@@ -51,20 +72,26 @@ pub enum Event {
     DeviceBack { device: String },
     /// It was lost again and again within a minute.
     DeviceFailing { device: String },
+    /// A camera delivered too few pictures in a take, in which so many rows repeat one.
+    CameraSlow { camera: String, hertz: f64, target_hertz: f64, rows_repeated: u64 },
     /// A servo says of itself that something is wrong: once in a take for each kind.
-    ArmFault { kind: String },
+    ArmFault { kind: String, reason: String },
     /// Another encoder goes on with a camera's video.
     EncoderReplaced { camera: String, from: String, to: String, reason: String },
     /// The GPU failed too often, and rests.
     GpuGivenUp,
     /// It works again.
     GpuBack,
+    /// Encoders are behind: pictures that wait for them take most of the disk space that they may; told once.
+    Backlog { bytes: u64, limit_bytes: u64 },
     /// There is another amount of room on the disk.
     Disk { room: Room, free_bytes: u64, recordable_s: Option<f64> },
     /// A part of the recorder does nothing any more.
     PartStuck { part: &'static str },
     /// It goes on.
     PartGoesOn { part: &'static str },
+    /// Somebody tries whether `notify.command` reaches them.
+    Test,
 }
 
 /// An event as it was told.
@@ -81,6 +108,46 @@ pub struct Told {
     pub event: Event,
 }
 
+macro_rules! names {
+    ($($variant:ident = $name:literal),* $(,)?) => {
+        impl Event {
+            /// Of all events.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// What it is called in JSON and in `/events`.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Event::$variant { .. } => $name),*
+                }
+            }
+        }
+    };
+}
+
+names! {
+    Recovered = "recovered",
+    RunStarted = "run_started",
+    RunEnded = "run_ended",
+    TakeStarted = "take_started",
+    TakeDiscarded = "take_discarded",
+    TakeFailed = "take_failed",
+    EpisodeSaved = "episode_saved",
+    EpisodeTakenBack = "episode_taken_back",
+    DeviceLost = "device_lost",
+    DeviceBack = "device_back",
+    DeviceFailing = "device_failing",
+    CameraSlow = "camera_slow",
+    ArmFault = "arm_fault",
+    EncoderReplaced = "encoder_replaced",
+    GpuGivenUp = "gpu_given_up",
+    GpuBack = "gpu_back",
+    Backlog = "backlog",
+    Disk = "disk",
+    PartStuck = "part_stuck",
+    PartGoesOn = "part_goes_on",
+    Test = "test",
+}
+
 impl Event {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
@@ -90,10 +157,13 @@ impl Event {
             | Event::PartStuck { .. }
             | Event::RunEnded { error: Some(_), .. }
             | Event::Disk { room: Room::None, .. } => Severity::Critical,
-            Event::DeviceLost { .. }
+            Event::Recovered { .. }
+            | Event::DeviceLost { .. }
+            | Event::CameraSlow { .. }
             | Event::ArmFault { .. }
             | Event::EncoderReplaced { .. }
             | Event::GpuGivenUp
+            | Event::Backlog { .. }
             | Event::Disk { room: Room::Little, .. } => Severity::Warning,
             Event::EpisodeSaved { summary, .. } if has_losses(summary) => Severity::Warning,
             _ => Severity::Info,
@@ -101,14 +171,15 @@ impl Event {
     }
 }
 
-/// Frames that the cameras' rate does not explain are missing, or rows have no arm.
+/// Frames that the cameras' rate does not explain are missing, or rows are without a device.
 fn has_losses(summary: &EpisodeSummary) -> bool {
     use crate::frame::DropReason;
     let lost = |counters: &crate::dataset::CameraCounters| {
         counters.sequence_gaps > 0
+            || counters.gaps.rows_lost > 0
             || counters.dropped.iter().any(|(reason, n)| *n > 0 && *reason != DropReason::Superseded)
     };
-    summary.cameras.values().any(|camera| lost(&camera.counters))
+    summary.arm.rows_lost > 0 || summary.cameras.values().any(|camera| lost(&camera.counters))
 }
 
 /// Where events are told and listened to.
@@ -147,13 +218,23 @@ impl Events {
     }
 
     /// Listens from behind an event on: 0 for all that are still there.
-    pub fn listen_after(&self, number: u64) -> Listener<'_> {
-        Listener { events: self, heard: number, newest: self.newest.subscribe() }
+    pub fn listen_after(self: &Arc<Self>, number: u64) -> Listener {
+        Listener { events: self.clone(), heard: number, newest: self.newest.subscribe() }
     }
 
     /// Listens from now on.
-    pub fn listen(&self) -> Listener<'_> {
-        self.listen_after(*self.newest.borrow())
+    pub fn listen(self: &Arc<Self>) -> Listener {
+        self.listen_after(self.newest())
+    }
+
+    /// The number of the newest event; 0 before the first.
+    pub fn newest(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// Waits until all listeners have gone: those that have heard the last event of a run have no reason to stay.
+    pub async fn all_heard(&self) {
+        self.newest.closed().await;
     }
 
     fn ring(&self) -> MutexGuard<'_, VecDeque<Arc<Told>>> {
@@ -162,22 +243,27 @@ impl Events {
 }
 
 /// Hears events one after the other.
-pub struct Listener<'a> {
-    events: &'a Events,
+pub struct Listener {
+    events: Arc<Events>,
     heard: u64,
     newest: watch::Receiver<u64>,
 }
 
-impl Listener<'_> {
+impl Listener {
     /// The next event, as soon as there is one; safe to cancel.
     pub async fn next(&mut self) -> Heard {
         loop {
             if let Some(heard) = self.try_next() {
                 return heard;
             }
-            // The sender lives as long as `events`, which this borrows.
+            // The sender lives as long as `events`.
             let _ = self.newest.changed().await;
         }
+    }
+
+    /// The number of the last event that was heard, or passed over.
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// The next event, if there is one.
@@ -218,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_hears_all_in_order_and_how_much_it_missed() {
-        let events = Events::default();
+        let events = Arc::new(Events::default());
         (1..=3).for_each(|take| tell(&events, take));
         assert_eq!(takes(&mut events.listen_after(0)), [Ok(1), Ok(2), Ok(3)]);
         assert_eq!(takes(&mut events.listen_after(2)), [Ok(3)]);

@@ -6,6 +6,7 @@
 
 use crate::config::schema::{Log, LogFormat};
 use crate::console::screen::{self, LogWriter};
+use crate::log_format::{self, JsonLine};
 use crate::metrics;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -179,8 +180,7 @@ pub struct LogFileError {
 /// Starts logging for this process: on the terminal, and into the file that is configured. `RUST_LOG` says what.
 pub fn start(config: Option<&Log>) -> Result<Logging, LogFileError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("recorder=info,warn"));
-    let terminal =
-        tracing_subscriber::fmt::layer().with_target(false).with_ansi(screen::is_coloured()).with_writer(LogWriter);
+    let terminal = log_format::text().with_ansi(screen::is_coloured()).with_writer(LogWriter);
     let registry = tracing_subscriber::registry().with(filter).with(terminal);
     let Some((config, path)) = config.and_then(|config| Some((config, config.file.as_deref()?))) else {
         registry.init();
@@ -192,11 +192,11 @@ pub fn start(config: Option<&Log>) -> Result<Logging, LogFileError> {
     let (done, written) = sync_channel(1);
     let lost = Arc::new(AtomicU64::new(0));
     let queue = Queue { lines: lines.clone(), lost: lost.clone() };
-    let layer = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(queue);
+    let layer = log_format::text().with_ansi(false).with_writer(queue);
     registry
         .with(match config.format {
             LogFormat::Text => layer.boxed(),
-            LogFormat::Json => layer.json().boxed(),
+            LogFormat::Json => layer.event_format(JsonLine).boxed(),
         })
         .init();
     let thread = std::thread::Builder::new().name("log".into()).spawn(move || {

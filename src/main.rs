@@ -15,7 +15,7 @@ use recorder::config::schema::{OnLowDisk, OnStop};
 use recorder::config::{self, Config, ConfigError, reference};
 use recorder::console::keys::{self, Press};
 use recorder::console::screen::{self, Live};
-use recorder::console::{http, view};
+use recorder::console::{access, http, view};
 use recorder::dataset::{Dataset, DatasetError};
 use recorder::devices::Devices;
 use recorder::disk_space::NoSpace;
@@ -24,12 +24,13 @@ use recorder::encoders::self_test::scratch::Scratch;
 use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
 use recorder::episodes::{self, EpisodesError};
+use recorder::events::Event;
 use recorder::regenerate::{self, RegenerateError};
 use recorder::run_state::{self, Ending};
 use recorder::schedule::{Schedule, Until};
 use recorder::status::{self, SharedStatus, Status};
 use recorder::supervision::{self, Notifier, Supervisor};
-use recorder::{check, codec, log_file, metrics, run, verify};
+use recorder::{check, codec, gpu_metrics, log_file, metrics, notify, run, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -45,6 +46,8 @@ const DRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(10);
 /// At the second signal the arm is let go of, and this long is waited for it.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// Those who follow the events are waited for at the end: they are to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Worker threads of the runtime: it only moves messages; devices, codecs and the disk have threads of their own.
 const RUNTIME_THREADS: usize = 2;
 
@@ -66,8 +69,8 @@ fn main() -> ExitCode {
             episodes::run(arguments).map_err(anyhow::Error::from).and_then(|text| print(&text))
         }
         Some(Command::Verify(arguments)) => verify(arguments),
-        Some(Command::Check) => configuration(&cli, &overrides).and_then(|config| {
-            let findings = check::check(&config);
+        Some(Command::Check { notify }) => configuration(&cli, &overrides).and_then(|config| {
+            let findings = check::check(&config, *notify);
             print(&findings.text)?;
             Ok(findings.faults.iter().min().map_or(0, |fault| *fault as u8))
         }),
@@ -130,6 +133,10 @@ fn completions(shell: clap_complete::Shell) -> String {
 fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {
     if options.probe_in_process {
         return print(&gpu::probe_for_parent());
+    }
+    if options.watch_in_process {
+        gpu_metrics::watch_for_parent();
+        return Ok(0);
     }
     if let Some(question) = &options.part_in_process {
         return print(&part::run_for_parent(question).context("--part-in-process")?);
@@ -259,7 +266,15 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn record(config: Config) -> anyhow::Result<u8> {
     let runtime = runtime()?;
-    let result = runtime.block_on(record_until_ended(config));
+    let status = status::shared();
+    let result = runtime.block_on(async {
+        let root = run::root(&config).display().to_string();
+        let mut teller = notify::Teller::start(&config.notify, &root, &status.events);
+        let result = record_until_ended(config, &status, &mut teller).await;
+        teller.finish().await;
+        let _ = tokio::time::timeout(LAST_WORDS, status.events.all_heard()).await;
+        result
+    });
     // Whatever still runs was told to stop at once.
     runtime.shutdown_background();
     result
@@ -292,13 +307,16 @@ fn until_utc_ns(config: &Config, now_utc_ns: u64) -> anyhow::Result<Option<u64>>
         .map_err(|error| anyhow::anyhow!("run.until: \"{until}\" cannot be understood: {error}; {remedy}"))
 }
 
-async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
-    let status = status::shared();
+async fn record_until_ended(
+    mut config: Config,
+    status: &SharedStatus,
+    teller: &mut notify::Teller,
+) -> anyhow::Result<u8> {
     if let Some(handle) = metrics::install() {
         tokio::spawn(http::upkeep(handle));
         if !config.metrics.listen.is_empty() {
-            let address = http::serve(&config.metrics.listen, handle, status.clone()).await?;
-            tracing::info!("metrics at http://{address}/metrics");
+            let address = http::serve(&config.metrics, handle, status.clone()).await?;
+            tracing::info!("metrics at http://{address}/metrics, {}", access::describe(&config.metrics, address));
         }
     }
     let gpu = choose_encoder(&mut config).await?;
@@ -322,11 +340,12 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
         tracing::info!("{key} is reached: what waits is saved, nothing is recorded; start again for a new run");
     }
     for line in dataset.recovery().describe() {
-        tracing::warn!("{line}");
+        status.tell(clock.now(), Event::Recovered { lost: dataset.recovery().has_lost() }, line);
     }
     for line in dataset.other_codecs() {
         tracing::warn!("{line}; `recorder regenerate` makes them alike");
     }
+    let run_clock = clock.clone();
     let parts = run::Parts {
         clock,
         open_encoder: codec::backend::standard(),
@@ -342,7 +361,7 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
     });
     let notifier = notifier.map(Arc::new);
     let supervisor = Supervisor::new(running.health(), notifier.clone(), supervision::PATIENCE, Instant::now());
-    let supervised = tokio::spawn(supervision::supervise(supervisor, status.clone()));
+    let supervised = tokio::spawn(supervision::supervise(supervisor, status.clone(), run_clock));
     let stopping = |well| notifier.iter().for_each(|notifier| notifier.stopping(well));
     let live = if screen::is_interactive() { Live::start() } else { None };
     let (press, mut pressed) = mpsc::unbounded_channel();
@@ -363,13 +382,14 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
                 Press::Interrupt => Interrupt::OPERATOR,
             },
             _ = draw.tick() => {
-                show(live.as_ref(), &status);
+                show(live.as_ref(), status);
                 continue
             }
         };
         interrupt.tell(controls.ending());
         if interrupted.is_some() {
             controls.abort();
+            teller.abandon();
             let ended = tokio::time::timeout(FAREWELL, &mut ended).await;
             drop(live);
             let arm = if ended.is_ok() { "" } else { "; the arm may still hold its position" };
@@ -396,6 +416,11 @@ async fn record_until_ended(mut config: Config) -> anyhow::Result<u8> {
         // What was recorded is saved, whether or not somebody can still read so.
         let _ = print(&summary(&status.borrow(), &config));
     }
+    // How it ended is for Prometheus too; a signal cuts that short.
+    tokio::select! {
+        () = status.scrapes.once_more() => {}
+        _ = interrupts.recv() => {}
+    }
     outcome?;
     Ok(interrupted.map_or(0, |interrupt| interrupt.0))
 }
@@ -418,6 +443,9 @@ async fn choose_encoder(config: &mut Config) -> anyhow::Result<Option<run::Gpu>>
     if choice::wants_gpu(config) {
         let prober = prober.clone();
         found = tokio::task::spawn_blocking(move || prober()).await.context("the GPU cannot be looked for")?;
+        if !config.metrics.listen.is_empty() {
+            gpu_metrics::start(&found, config.dataset.encoder.gpu_id);
+        }
     }
     let choice = choice::choose(config, &found).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     choice.apply(config);

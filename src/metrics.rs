@@ -15,7 +15,9 @@ use crate::arm::ArmError;
 use crate::clock::Stamp;
 use crate::codec::backend::{self, Device};
 use crate::config::schema::Codec;
+use crate::console::access::Refusal;
 use crate::frame::DropReason;
+use crate::notify::Outcome;
 use crate::status::Phase;
 use crate::supervision::Part;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -131,8 +133,8 @@ metrics! {
     LAST_FRAME = "recorder_last_frame_timestamp_seconds", Kind::Gauge, ["camera"], "When the newest frame was captured, in Unix time; absent before the first one.";
     TIME = "recorder_time_seconds", Kind::Gauge, [], "What the recorder's clock shows now, in Unix time: what time stamps are to be compared with.";
     NOTIFICATIONS = "recorder_notifications_total", Kind::Counter, ["outcome"], "Runs of notify.command by what became of them.";
-    HTTP_REFUSED = "recorder_http_refused_total", Kind::Counter, ["reason"], "Requests that were not answered.";
-    GPU_UTILIZATION = "recorder_gpu_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU computes.";
+    HTTP_REFUSED = "recorder_http_refused_total", Kind::Counter, ["reason"], "Requests that were refused.";
+    GPU_UTILIZATION = "recorder_gpu_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU computes; gpu counts as nvidia-smi does.";
     GPU_ENCODER_UTILIZATION = "recorder_gpu_encoder_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU's video encoders are busy.";
     GPU_MEMORY_USED = "recorder_gpu_memory_used_bytes", Kind::Gauge, ["gpu"], "Memory of the GPU that is used, by whomever.";
     GPU_MEMORY = "recorder_gpu_memory_bytes", Kind::Gauge, ["gpu"], "Memory that the GPU has.";
@@ -161,6 +163,12 @@ pub fn install() -> Option<&'static PrometheusHandle> {
                 }
             }
             metrics::gauge!(BUILD_INFO, "version" => crate::VERSION, "revision" => crate::REVISION).set(1.0);
+            for outcome in Outcome::ALL {
+                metrics::counter!(NOTIFICATIONS, "outcome" => outcome.name()).increment(0);
+            }
+            for refusal in Refusal::ALL {
+                metrics::counter!(HTTP_REFUSED, "reason" => refusal.name()).increment(0);
+            }
             metrics_process::Collector::default().describe();
             Some(handle)
         })
@@ -178,10 +186,6 @@ pub enum Values {
 
 /// Kinds of takes by what became of them.
 const TAKE_OUTCOMES: [&str; 4] = ["saved", "discarded", "failed", "taken_back"];
-/// What became of a run of `notify.command`.
-const NOTIFY_OUTCOMES: [&str; 4] = ["ran", "failed", "timed_out", "skipped"];
-/// Why a request was not answered.
-const REFUSALS: [&str; 3] = ["address", "token", "connections"];
 /// Parts that are started again when they fail.
 const ACTORS: [&str; 3] = ["camera", "arm", "encoder"];
 /// Arms that are talked to.
@@ -207,14 +211,14 @@ pub fn values(metric: &Metric, label: &str) -> Option<Values> {
         ("reason", FRAMES_DROPPED) => OneOf(DropReason::ALL.map(DropReason::name).to_vec()),
         ("reason", ENCODER_FALLBACKS) => OneOf(Failure::KINDS.to_vec()),
         ("reason", ACTOR_RESTARTS) => OneOf(unique([&[LOST], &Failure::KINDS[..]].concat())),
-        ("reason", HTTP_REFUSED) => OneOf(REFUSALS.to_vec()),
+        ("reason", HTTP_REFUSED) => OneOf(Refusal::ALL.map(Refusal::name).to_vec()),
         ("kind", ARM_ERRORS) => OneOf(ArmError::KINDS.to_vec()),
         ("arm", _) => OneOf(ARMS.to_vec()),
         ("actor", _) => OneOf(ACTORS.to_vec()),
         ("part", _) => OneOf(Part::ALL.map(Part::name).to_vec()),
         ("phase", _) => OneOf(Phase::ALL.map(Phase::name).to_vec()),
         ("outcome", EPISODES) => OneOf(TAKE_OUTCOMES.to_vec()),
-        ("outcome", NOTIFICATIONS) => OneOf(NOTIFY_OUTCOMES.to_vec()),
+        ("outcome", NOTIFICATIONS) => OneOf(Outcome::ALL.map(Outcome::name).to_vec()),
         ("codec", _) => OneOf(CODECS.map(backend::codec_name).to_vec()),
         ("from", _) | ("backend", ENCODE_DURATION) => OneOf(backends),
         ("to" | "backend", _) => {

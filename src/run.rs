@@ -20,6 +20,7 @@ use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
 use crate::devices::Devices;
 use crate::disk_space::{self, FreeSpace, NoSpace};
 use crate::episode::{Key, Plan};
+use crate::events::Event;
 use crate::lerobot_home::lerobot_home;
 use crate::metrics;
 use crate::run_state::Ending;
@@ -75,6 +76,8 @@ pub struct Running {
     recorder: ActorRef<RecorderMessage>,
     ending: Arc<Ending>,
     health: Arc<Health>,
+    clock: Arc<dyn Clock>,
+    status: SharedStatus,
     outcome: oneshot::Receiver<Result<(), RunError>>,
     stopped: ractor::concurrency::JoinHandle<()>,
 }
@@ -130,11 +133,22 @@ impl Running {
         self.health.clone()
     }
 
-    /// Waits until everything is saved and every part has stopped.
+    /// Waits until everything is saved and every part has stopped, and tells so: nothing is told of the run after that.
     pub async fn wait(self) -> Result<(), RunError> {
         let outcome = self.outcome.await;
         let _ = self.stopped.await;
-        outcome.unwrap_or_else(|_| Err(RunError::Failed("the recorder died".into())))
+        let outcome = outcome.unwrap_or_else(|_| Err(RunError::Failed("the recorder died".into())));
+        let (saved, discarded, failed) = {
+            let status = self.status.borrow();
+            (status.saved, status.discarded, status.failed)
+        };
+        let counts = format!("{saved} saved, {discarded} discarded, {failed} failed");
+        let (error, text) = match &outcome {
+            Ok(()) => (None, format!("the run has ended: {counts}")),
+            Err(error) => (Some(error.to_string()), format!("{error}; {counts}")),
+        };
+        self.status.tell(self.clock.now(), Event::RunEnded { saved, discarded, failed, error }, text);
+        outcome
     }
 }
 
@@ -362,6 +376,7 @@ pub async fn start_from(
     status.send_modify(|s| {
         s.encoder = backend.into();
         s.root = dataset_root.display().to_string();
+        s.started_utc_ns = clock.now().utc_ns;
     });
     let workers = workers(config);
     let first_take = dataset.first_take();
@@ -407,6 +422,7 @@ pub async fn start_from(
     let (fps, coordinator_clock) = (d.fps, clock.clone());
     let (recorded, schedule, on_low_disk) = (stage.recorded, stage.schedule, config.run.on_low_disk);
     let (coordinator_ending, coordinator_health) = (ending.clone(), health.clone());
+    let (running_clock, running_status) = (clock.clone(), status.clone());
     let (source_clock, arm_clock, arm_config) = (clock.clone(), clock.clone(), config.clone());
     let (outcome_sender, outcome) = oneshot::channel();
     let arguments = RecorderArguments {
@@ -474,10 +490,12 @@ pub async fn start_from(
                 recorder: downstream.recorder,
             })
         }),
+        status: running_status.clone(),
+        recorded: stage.recorded,
         outcome: outcome_sender,
     };
     let (recorder, stopped) = Recorder::spawn(None, Recorder, arguments)
         .await
         .map_err(|error| RunError::Failed(format!("the actors cannot be started: {error}")))?;
-    Ok(Running { recorder, ending, health, outcome, stopped })
+    Ok(Running { recorder, ending, health, clock: running_clock, status: running_status, outcome, stopped })
 }

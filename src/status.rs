@@ -1,9 +1,11 @@
 //! What the terminal and `/status` show: a snapshot that the actors keep up to date.
 
 use crate::clock::{Clock, Stamp, SystemClock};
+use crate::console::scrapes::Scrapes;
+use crate::dataset::EpisodeSummary;
 use crate::disk_space::Room;
 use crate::events::{Event, Events, Severity};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
@@ -41,6 +43,8 @@ impl Phase {
 /// A run at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Status {
+    /// When this process began the run, since 1970.
+    pub started_utc_ns: u64,
     pub phase: Phase,
     /// Episode of this run that is recorded or was recorded last, from 1.
     pub episode: u64,
@@ -87,7 +91,14 @@ pub struct Status {
     pub stuck: Vec<&'static str>,
     /// How long the last save took.
     pub last_save_s: Option<f64>,
+    /// The episode that was saved last; `None` before the first, and when that one is taken back.
+    #[serde(serialize_with = "shared_summary")]
+    pub last_episode: Option<Arc<EpisodeSummary>>,
     pub root: String,
+}
+
+fn shared_summary<S: Serializer>(summary: &Option<Arc<EpisodeSummary>>, to: S) -> Result<S::Ok, S::Error> {
+    summary.as_deref().serialize(to)
 }
 
 /// A camera of a run.
@@ -106,11 +117,12 @@ pub struct CameraStatus {
     pub queue: usize,
 }
 
-/// What all parts of a run share: the snapshot, the events, and the time.
+/// What all parts of a run share: the snapshot, the events, who reads its metrics, and the time.
 #[derive(Default)]
 pub struct Shared {
     status: watch::Sender<Status>,
-    pub events: Events,
+    pub events: Arc<Events>,
+    pub scrapes: Scrapes,
     clock: OnceLock<Arc<dyn Clock>>,
 }
 

@@ -5,7 +5,9 @@
 //! the writer; the last two also hear their own timers. A part that hangs, in a system call or in a loop, says nothing,
 //! whatever the other threads do. Cameras, arms and encoders are not among them: they are replaced while the run goes on.
 
+use crate::clock::Clock;
 use crate::disk_space::Room;
+use crate::events::Event;
 use crate::metrics;
 use crate::status::{Phase, SharedStatus, Status};
 use std::ffi::{OsStr, OsString};
@@ -95,8 +97,8 @@ impl Supervisor {
     }
 
     /// Looks at all parts, and tells systemd: `READY=1` once the grid ticks, `WATCHDOG=1` while no part is stuck, and a
-    /// new line of status at most once a second.
-    pub fn step(&mut self, now: Instant, status: &Status) {
+    /// new line of status at most once a second. Answers with what is new, in words too.
+    pub fn step(&mut self, now: Instant, status: &Status) -> Vec<(Event, String)> {
         // Devices may take their time to be opened; from the first tick on everything must go on.
         let ready = self.health.beats(Part::Ticks) > 0;
         let mut stuck = Vec::new();
@@ -108,9 +110,9 @@ impl Supervisor {
                 stuck.push(part.name());
             }
         }
-        self.say_changes(&stuck);
+        let news = self.news(&stuck);
         self.stuck = stuck;
-        let Some(notifier) = &self.notifier else { return };
+        let Some(notifier) = &self.notifier else { return news };
         if ready {
             notifier.ready();
         }
@@ -123,28 +125,36 @@ impl Supervisor {
             notifier.say(&format!("STATUS={line}"));
             self.told = Some((now, line));
         }
+        news
     }
 
-    fn say_changes(&self, stuck: &[&'static str]) {
+    fn news(&self, stuck: &[&'static str]) -> Vec<(Event, String)> {
+        let mut news = Vec::new();
         for part in Part::ALL.map(Part::name) {
             match (self.stuck.contains(&part), stuck.contains(&part)) {
-                (false, true) => tracing::error!("{part}: nothing done for {:?}: the recorder is stuck", self.patience),
-                (true, false) => tracing::info!("{part}: goes on"),
+                (false, true) => {
+                    let text = format!("{part}: nothing done for {:?}: the recorder is stuck", self.patience);
+                    news.push((Event::PartStuck { part }, text));
+                }
+                (true, false) => news.push((Event::PartGoesOn { part }, format!("{part}: goes on"))),
                 _ => {}
             }
             ::metrics::gauge!(metrics::STUCK, "part" => part).set(f64::from(u8::from(stuck.contains(&part))));
         }
+        news
     }
 }
 
-/// Supervises a run until it is dropped; what is stuck is in the status.
-pub async fn supervise(mut supervisor: Supervisor, status: SharedStatus) {
+/// Supervises a run until it is dropped; what is stuck is in the status, and told.
+pub async fn supervise(mut supervisor: Supervisor, status: SharedStatus, clock: Arc<dyn Clock>) {
     let mut interval = tokio::time::interval(supervisor.interval());
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let snapshot = status.borrow().clone();
-        supervisor.step(Instant::now(), &snapshot);
+        for (event, text) in supervisor.step(Instant::now(), &snapshot) {
+            status.tell(clock.now(), event, text);
+        }
         status.send_if_modified(|s| {
             let changed = s.stuck != supervisor.stuck();
             s.stuck = supervisor.stuck().to_vec();
@@ -267,9 +277,11 @@ mod tests {
                 systemd(&format!("@{name}"), &SocketAddr::from_abstract_name(name.as_bytes()).unwrap());
             let (health, start) = (Arc::new(Health::new(false)), Instant::now());
             let mut supervisor = Supervisor::new(health.clone(), Some(notifier), Duration::from_secs(10), start);
+            let mut told = Vec::new();
             let mut step = |second: u64, beating: &[Part]| {
                 beating.iter().for_each(|part| health.beat(*part));
-                supervisor.step(start + Duration::from_secs(second), &Status::default());
+                let news = supervisor.step(start + Duration::from_secs(second), &Status::default());
+                told.extend(news.into_iter().map(|(event, _)| (second, event)));
                 let mut words = heard(&socket);
                 words.retain(|word| !word.starts_with("STATUS="));
                 (words, supervisor.stuck().to_vec())
@@ -285,6 +297,8 @@ mod tests {
                 assert_eq!(step(second, &others), (vec![], vec![hung.name()]), "{second}");
             }
             assert_eq!(step(80, &Part::ALL), (vec!["WATCHDOG=1".into()], vec![]));
+            let part = hung.name();
+            assert_eq!(told, [(71, Event::PartStuck { part }), (80, Event::PartGoesOn { part })]);
         }
     }
 

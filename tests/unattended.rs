@@ -470,7 +470,7 @@ fn the_log_is_a_file_too_and_its_full_disk_is_no_failure() {
     assert_eq!(ended.code, Some(0), "{}", ended.text);
     let text = std::fs::read_to_string(lab.path("logs/recorder.json")).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let says = |line: &serde_json::Value| line["fields"]["message"].as_str().unwrap().contains("saved as the data set");
+    let says = |line: &serde_json::Value| line["message"].as_str().unwrap().contains("saved as the data set");
     assert!(lines.iter().any(says), "{text}");
 
     let ended = lab.record(&[&more[..], &["--log.file=/dev/full"]].concat());

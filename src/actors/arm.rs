@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::devices::Devices;
 use crate::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -42,6 +43,8 @@ pub struct Sample {
     pub action_reused: bool,
     /// Kinds of the failed talks of this tick.
     pub errors: Vec<&'static str>,
+    /// What servos say of themselves, in words, by kind.
+    pub faults: BTreeMap<&'static str, String>,
 }
 
 /// What the arm hears, all of it from its own threads.
@@ -315,12 +318,16 @@ fn follow_until_stopped(
             }
         }
         duration.record(start.elapsed().as_secs_f64());
-        errors.extend(robot.take_faults().iter().map(|fault| count("follower", fault)));
+        let failed = robot.take_faults();
+        errors.extend(failed.iter().map(|fault| count("follower", fault)));
+        let faults = failed.iter().filter(|fault| matches!(fault, ArmError::Servo { .. }));
+        let faults = faults.map(|fault| (fault.kind(), fault.to_string())).collect();
         // Before the leader's first word there is no action, and no row can be made.
         if let Some(action) = &action {
             let (state, action) = (state.values.clone(), action.clone());
+            let tick = tick.number;
             let sample =
-                Sample { tick: tick.number, sampled, state, action, goal_sent, state_reused, action_reused, errors };
+                Sample { tick, sampled, state, action, goal_sent, state_reused, action_reused, errors, faults };
             let _ = arguments.coordinator.cast(CoordinatorMessage::Sample(sample));
         }
         drop(hold);

@@ -12,12 +12,13 @@ use crate::camera::Mode;
 use crate::clock::{Clock, Hold, Rank, Stamp};
 use crate::config::schema::OnLoss;
 use crate::episode::Key;
+use crate::events::Event;
 use crate::frame::CameraIndex;
 use crate::losses::Loss;
 use crate::metrics;
 use crate::restart::{Decision, Device, KEEPS_FAILING, Policy, Restarts};
 use crate::run_state::Ending;
-use crate::status::Phase;
+use crate::status::{Phase, SharedStatus};
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::BTreeMap;
@@ -71,6 +72,9 @@ pub struct RecorderArguments {
     pub coordinator: Box<dyn FnOnce(Upstream) -> CoordinatorArguments + Send>,
     pub cameras: Box<dyn FnOnce(Downstream) -> Vec<CameraArguments> + Send>,
     pub arm: Box<dyn FnOnce(Downstream, ArmTicks) -> Option<ArmArguments> + Send>,
+    pub status: SharedStatus,
+    /// Episodes of the run that an earlier process recorded.
+    pub recorded: u64,
     pub outcome: oneshot::Sender<Result<(), RunError>>,
 }
 
@@ -114,6 +118,8 @@ pub struct RecorderState {
     arms_to_come: usize,
     /// Simulated time stands still until everything is open.
     hold: Option<Hold>,
+    status: SharedStatus,
+    recorded: u64,
     outcome: Option<oneshot::Sender<Result<(), RunError>>>,
 }
 
@@ -137,6 +143,8 @@ impl Actor for Recorder {
             coordinator,
             cameras,
             arm,
+            status,
+            recorded,
             outcome,
         } = arguments;
         let hold = clock.hold();
@@ -174,6 +182,8 @@ impl Actor for Recorder {
             captured,
             arms_to_come: 0,
             hold,
+            status,
+            recorded,
             outcome,
         };
         for camera in 0..state.cameras.len() {
@@ -319,6 +329,7 @@ impl RecorderState {
         match ticker::start(self.clock.clone(), self.fps, phase, self.ticks.clone(), self.coordinator.clone()) {
             Ok(ticker) => {
                 self.ticker = Some(ticker);
+                self.tell_start();
                 self.hold = None;
             }
             Err(error) => self.end(myself, Err(RunError::Failed(format!("no thread for the tick: {error}")))),
@@ -338,20 +349,25 @@ impl RecorderState {
         let now_ns = self.clock.now().mono_ns;
         let restarts = self.restarts.entry(device).or_insert_with(|| Restarts::new(Policy::DEVICE));
         let before = self.away.insert(device, (reason.clone(), None));
-        if before.is_none() && restarts.lost(now_ns) {
-            tracing::warn!(
-                "{name} was lost {KEEPS_FAILING} times within a minute: usually a loose or damaged cable, or a USB hub that cannot supply all that hangs on it: change the cable, use a hub with a power supply of its own, or another port"
-            );
-            ::metrics::counter!(metrics::RESTART_LOOPS, "device" => name.clone()).increment(1);
-        }
+        let begins_to_fail = before.is_none() && restarts.lost(now_ns);
         let keeps_failing = restarts.keeps_failing();
         let Decision::RestartAfter(delay) = restarts.failed(now_ns) else {
             return self.end(myself, Err(RunError::Failed(format!("{name}: {reason}"))));
         };
         match &before {
-            None => tracing::warn!("lost {name}: {reason}; {}; tried again in {delay:?}", consequence(on_loss)),
+            None => {
+                let text = format!("lost {name}: {reason}; {}; tried again in {delay:?}", consequence(on_loss));
+                self.tell(Event::DeviceLost { device: name.clone(), reason: reason.clone(), on_loss }, text);
+            }
             Some((known, _)) if *known == reason => tracing::debug!("{name}: {reason}; tried again in {delay:?}"),
             Some(_) => tracing::warn!("{name} is still away: {reason}; tried again in {delay:?}"),
+        }
+        if begins_to_fail {
+            let text = format!(
+                "{name} was lost {KEEPS_FAILING} times within a minute: usually a loose or damaged cable, or a USB hub that cannot supply all that hangs on it: change the cable, use a hub with a power supply of its own, or another port"
+            );
+            self.tell(Event::DeviceFailing { device: name.clone() }, text);
+            ::metrics::counter!(metrics::RESTART_LOOPS, "device" => name.clone()).increment(1);
         }
         ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => metrics::LOST).increment(1);
         restart_after(myself, &self.clock, device, delay);
@@ -367,11 +383,26 @@ impl RecorderState {
     fn back(&mut self, device: Device) {
         if let Some((_, opening)) = self.away.remove(&device) {
             let (name, ..) = self.describe(device);
-            tracing::info!("{name} is back");
+            self.tell(Event::DeviceBack { device: name.clone() }, format!("{name} is back"));
             ::metrics::gauge!(metrics::DEVICE_AWAY, "device" => name).set(0.0);
             let hold = opening.unwrap_or_else(|| self.clock.hold());
             let _ = self.coordinator.cast(CoordinatorMessage::DeviceBack { device, hold });
         }
+    }
+
+    fn tell_start(&self) {
+        let (root, episodes, encoder) = {
+            let status = self.status.borrow();
+            (status.root.clone(), status.episodes, status.encoder.clone())
+        };
+        let recorded = self.recorded;
+        let text =
+            format!("the run has begun: {recorded} of {episodes} episodes are recorded; encoder {encoder}, {root}");
+        self.tell(Event::RunStarted { root, episodes, recorded, encoder }, text);
+    }
+
+    fn tell(&self, event: Event, text: String) {
+        self.status.tell(self.clock.now(), event, text);
     }
 
     /// Its name for people, what follows when it is lost, and its label in metrics.

@@ -13,6 +13,7 @@ use crate::dataset::{
 };
 use crate::disk_space::{self, FreeSpace, Rate, Room};
 use crate::episode::TakeId;
+use crate::events::Event;
 use crate::frame::{DropReason, Frame};
 use crate::metrics;
 use crate::run_state::Ending;
@@ -377,7 +378,10 @@ impl WriterState {
                     open.writer.discard()?;
                 } else if self.arguments.dataset.undo(take)? {
                     let dropped = std::mem::take(&mut self.last_dropped);
-                    self.arguments.status.send_modify(|s| s.dropped -= dropped);
+                    self.arguments.status.send_modify(|s| {
+                        s.dropped -= dropped;
+                        s.last_episode = None;
+                    });
                     gauge!(metrics::DATASET_EPISODES).set(self.arguments.dataset.episodes() as f64);
                 }
             }
@@ -550,6 +554,7 @@ impl WriterState {
                     counter!(metrics::EPISODES, "outcome" => "saved").increment(1);
                     gauge!(metrics::DATASET_EPISODES).set(self.arguments.dataset.episodes() as f64);
                     gauge!(metrics::LAST_SAVE).set(metrics::seconds(now));
+                    self.tell_saved(&committed.summary, seconds);
                     (self.arguments.on_saved)(&committed.summary, Duration::from_secs_f64(seconds));
                     let dropped: u64 = counters.cameras.values().flat_map(|camera| camera.dropped.values()).sum();
                     self.arguments.status.send_modify(|s| s.dropped += dropped);
@@ -557,8 +562,8 @@ impl WriterState {
                     let rows_without_video = if self.arguments.camera_names.is_empty() { committed.frames } else { 0 };
                     self.rate.add(committed.bytes.saturating_sub(open.video_bytes), rows_without_video);
                     self.look_at_disk();
-                    let (episode_index, rows) = (committed.episode_index, committed.frames);
-                    self.tell(CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds }).await;
+                    let episode_index = committed.episode_index;
+                    self.tell(CoordinatorMessage::TakeSaved { take, episode_index, seconds }).await;
                 }
                 Err(error) => {
                     if let DatasetError::FrameCount { camera, .. } = &error {
@@ -568,6 +573,17 @@ impl WriterState {
                 }
             }
         }
+    }
+
+    fn tell_saved(&self, summary: &EpisodeSummary, seconds: f64) {
+        let EpisodeSummary { episode_index, length, .. } = summary;
+        let ms = seconds * 1e3;
+        let text =
+            format!("saved as the data set's episode {episode_index}: {length} rows, {ms:.0} ms after its last tick");
+        let summary = Arc::new(summary.clone());
+        self.arguments.status.send_modify(|s| s.last_episode = Some(summary.clone()));
+        let event = Event::EpisodeSaved { seconds, summary };
+        self.arguments.status.tell(self.arguments.clock.now(), event, text);
     }
 
     /// Whoever waits for the take is told once that it takes until there is an encoder.
@@ -593,11 +609,13 @@ impl WriterState {
         let full = bytes >= limit;
         if bytes as f64 > SPILL_WARNING * limit as f64 && !self.backlog.warned {
             self.backlog.warned = true;
-            tracing::warn!(
+            let text = format!(
                 "{} MiB of pictures wait on disk to be encoded, {} MiB may; beyond that no episode is begun until some are saved. Raise video_encoding_workers or limits.spill_mib, or use codec = \"copy\"",
                 bytes >> 20,
                 limit >> 20
             );
+            let event = Event::Backlog { bytes, limit_bytes: limit };
+            self.arguments.status.tell(self.arguments.clock.now(), event, text);
         }
         if full != self.backlog.full {
             self.backlog.full = full;
@@ -639,14 +657,13 @@ impl WriterState {
         let Some(room) = news else { return };
         ::metrics::gauge!(metrics::ROOM).set(f64::from(2 - room as u8));
         let (place, left) = (root.display(), supervision::duration(recordable.unwrap_or_default()));
-        match room {
-            Room::Enough => tracing::info!("{place}: there is room on the disk again"),
-            Room::Little => {
-                tracing::warn!("{place}: the disk has room for {left} more of recording: free some space");
-            }
-            Room::None => tracing::error!("{}", disk_space::no_space(root, self.arguments.min_free_bytes, free)),
-        }
-        let reason = || disk_space::no_space(root, self.arguments.min_free_bytes, free).to_string();
-        self.disk_news = Some((room == Room::None).then(reason));
+        let text = match room {
+            Room::Enough => format!("{place}: there is room on the disk again"),
+            Room::Little => format!("{place}: the disk has room for {left} more of recording: free some space"),
+            Room::None => disk_space::no_space(root, self.arguments.min_free_bytes, free).to_string(),
+        };
+        self.disk_news = Some((room == Room::None).then(|| text.clone()));
+        let event = Event::Disk { room, free_bytes: free, recordable_s: recordable };
+        self.arguments.status.tell(self.arguments.clock.now(), event, text);
     }
 }

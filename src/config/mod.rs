@@ -5,6 +5,7 @@
 
 pub mod reference;
 pub mod schema;
+pub mod secret;
 pub mod validate;
 
 pub use schema::Config;

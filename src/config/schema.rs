@@ -3,6 +3,7 @@
 //! The doc comments here are the one source of `docs/config.md`, of the JSON schema (`recorder schema`) and of the
 //! names that error messages suggest.
 
+use super::secret::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ pub struct Config {
     /// The metrics and status page.
     #[serde(default)]
     pub metrics: Metrics,
+    /// Who is told when something happens that matters.
+    #[serde(default)]
+    pub notify: Notify,
     /// Bounds of the recorder itself.
     #[serde(default)]
     pub limits: Limits,
@@ -325,13 +329,60 @@ pub enum ColorRange {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
-    /// Address of `/metrics`, `/healthz` and `/status`: loopback only; an empty string switches it off.
+    /// Address and port of the pages, `/metrics` among them; an empty string switches them off. Beyond this machine, as with `0.0.0.0:9464` or `[::]:9464`, they need `token`, `token_file` or `allow`.
     pub listen: String,
+    /// What other machines must send as `Authorization: Bearer TOKEN`: 16 characters or more. It is shown nowhere.
+    #[schemars(with = "Option<String>")]
+    pub token: Option<Secret>,
+    /// A file that holds the token, instead of `token`.
+    pub token_file: Option<PathBuf>,
+    /// Addresses and networks of the other machines that may ask, such as `["192.168.1.0/24", "10.0.0.5"]`; with a token too, they need both.
+    pub allow: Vec<String>,
 }
 
 impl Default for Metrics {
     fn default() -> Metrics {
-        Metrics { listen: "127.0.0.1:9464".into() }
+        Metrics { listen: "127.0.0.1:9464".into(), token: None, token_file: None, allow: Vec::new() }
+    }
+}
+
+/// Who is told when something happens that matters.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notify {
+    /// What is run: a line for `sh -c`, or a program and its arguments. It gets the event as JSON on its standard input, and the essentials as `RECORDER_EVENT`, `RECORDER_SEVERITY`, `RECORDER_TEXT` and others; see docs/notify.md.
+    pub command: Option<Words>,
+    /// For which events: `warning` or `critical` stands for all that matter so much or more, other names for single events (docs/notify.md lists them).
+    pub on: Words,
+    /// A command that takes longer is killed, in seconds.
+    pub timeout_s: f64,
+    /// From one command to the next, in seconds; what happens in between is told together.
+    pub min_interval_s: f64,
+    /// Ring the terminal's bell for the same events, where there is a terminal.
+    pub bell: bool,
+}
+
+impl Default for Notify {
+    fn default() -> Notify {
+        let on = Words::Many(vec!["warning".into(), "run_ended".into()]);
+        Notify { command: None, on, timeout_s: 10.0, min_interval_s: 10.0, bell: true }
+    }
+}
+
+/// A text, or several.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(untagged, expecting = "a value of another type, expected a string or a list of strings")]
+pub enum Words {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Words {
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Words::One(text) => std::slice::from_ref(text),
+            Words::Many(texts) => texts,
+        }
     }
 }
 

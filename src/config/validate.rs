@@ -4,6 +4,9 @@ use super::Problem;
 use super::schema::*;
 use crate::codec::Preset;
 use crate::codec::backend::codec_name;
+use crate::console::access::{self, Network};
+use crate::events::Event;
+use crate::notify::Wanted;
 use crate::schedule::Until;
 
 /// LeRobot stores time stamps as float32 seconds; beyond this its readers cannot tell neighbouring frames apart.
@@ -25,6 +28,8 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     arms(config, &mut found);
     simulated_time(config, &mut found);
     limits(config, &mut found);
+    metrics(&config.metrics, &mut found);
+    notify(&config.notify, &mut found);
     run(&config.run, &mut found);
     log(&config.log, &mut found);
     found
@@ -488,23 +493,74 @@ fn limits(config: &Config, found: &mut Vec<Problem>) {
         "500 is much longer than any picture takes",
     );
     in_range(found, "limits.min_free_gib", config.limits.min_free_gib, 0, 1e6, "give it in GiB");
-    let listen = &config.metrics.listen;
+}
+
+fn metrics(metrics: &Metrics, found: &mut Vec<Problem>) {
+    let Metrics { listen, token, token_file, allow } = metrics;
+    for network in allow {
+        if let Err(error) = network.parse::<Network>() {
+            found.push(Problem::new(
+                "metrics.allow",
+                "addresses and networks such as 10.0.0.5 or 192.168.1.0/24",
+                format!("\"{network}\" ({error})"),
+                "write the address itself, not a name, and of a network the first one",
+            ));
+        }
+    }
+    if let Some(fault) = token.as_ref().and_then(|token| access::token_fault(token.reveal())) {
+        found.push(Problem::new("metrics.token", access::token_expected(), fault, access::MAKE_TOKEN));
+    }
+    if token.is_some() && token_file.is_some() {
+        let remedy = "leave one of the two out";
+        found.push(Problem::new("metrics.token_file", "nothing where metrics.token is set", "both", remedy));
+    }
     if listen.is_empty() {
         return;
     }
     match listen.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => {}
+        Ok(address) if access::is_loopback(address.ip()) => {}
+        Ok(_) if token.is_some() || token_file.is_some() || !allow.is_empty() => {}
         Ok(_) => found.push(Problem::new(
             "metrics.listen",
-            "a loopback address such as 127.0.0.1:9464",
+            "a loopback address such as 127.0.0.1:9464 where neither metrics.token nor metrics.allow is set",
             format!("\"{listen}\""),
-            "the page has no password: listen on loopback and let Prometheus run on this machine or reach it by a tunnel",
+            format!(
+                "say who may ask: metrics.allow = [\"192.168.1.0/24\"], or metrics.token ({}), or both",
+                access::MAKE_TOKEN
+            ),
         )),
         Err(_) => found.push(Problem::new(
             "metrics.listen",
             "ADDRESS:PORT",
             format!("\"{listen}\""),
-            "write 127.0.0.1:9464, or \"\" for none",
+            "write 127.0.0.1:9464, 0.0.0.0:9464 for every network of this machine, or \"\" for none; not a name",
         )),
     }
+}
+
+fn notify(notify: &Notify, found: &mut Vec<Problem>) {
+    if let Some(command) = &notify.command
+        && command.as_slice().first().is_none_or(|program| program.trim().is_empty())
+    {
+        let remedy = "leave it out to run nothing; docs/notify.md has examples";
+        found.push(Problem::new("notify.command", "a command", "nothing", remedy));
+    }
+    let command = notify.command.iter().flat_map(Words::as_slice);
+    if command.into_iter().any(|word| word.contains('\0')) {
+        found.push(Problem::new("notify.command", "text", "a zero byte in it", "leave it out: no command can get it"));
+    }
+    for name in notify.on.as_slice() {
+        if Wanted::of(name).is_none() {
+            let known = Wanted::SEVERITIES.iter().chain(Event::NAMES);
+            let nearest = known.min_by_key(|known| strsim::damerau_levenshtein(name, known)).unwrap_or(&"warning");
+            found.push(Problem::new(
+                "notify.on",
+                "warning, critical, or names of events",
+                format!("\"{name}\""),
+                format!("did you mean \"{nearest}\"? docs/notify.md lists them"),
+            ));
+        }
+    }
+    in_range(found, "notify.timeout_s", notify.timeout_s, 0.1, 300.0, "10 is plenty for a message");
+    in_range(found, "notify.min_interval_s", notify.min_interval_s, 0, 86_400.0, "give it in seconds; 0 for no pause");
 }

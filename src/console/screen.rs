@@ -87,6 +87,13 @@ impl Drop for Live {
     }
 }
 
+/// Rings the bell of a person's terminal.
+pub fn ring() {
+    // Not in the middle of a drawing.
+    let _screen = screen();
+    let _ = io::stderr().write_all(b"\x07");
+}
+
 /// Columns and rows of the terminal.
 fn size() -> (usize, usize) {
     match tcgetwinsize(io::stderr()) {

@@ -7,6 +7,7 @@ use crate::arm::trajectory::Cue;
 use crate::clock::Stamp;
 use crate::config::schema::{OnLoss, OnLowDisk};
 use crate::episode::{Key, Phase, Slot, TakeId};
+use crate::events::Event;
 use crate::losses::Loss;
 use crate::metrics;
 use crate::restart::Device;
@@ -64,7 +65,8 @@ impl CoordinatorState {
             return;
         }
         self.saving.remove(&take);
-        tracing::debug!("take {take} is taken back: {episodes} episodes are left");
+        let text = format!("the last episode is taken back, and recorded again; the data set has {episodes}");
+        self.tell(self.arguments.clock.now(), Event::EpisodeTakenBack { take, episodes }, text);
         let outcome = if saved { "taken_back" } else { "discarded" };
         ::metrics::counter!(metrics::EPISODES, "outcome" => outcome).increment(1);
         self.arguments.status.send_modify(|s| {

@@ -16,6 +16,7 @@ use crate::arm::cues::Cues;
 use crate::clock::{Clock, Hold, Stamp, tick_ns};
 use crate::config::schema::OnLowDisk;
 use crate::episode::{End, Key, Plan, Run, Slot, TakeId};
+use crate::events::Event;
 use crate::frame::{CameraIndex, DropReason, Frame};
 use crate::losses::{self, Loss};
 use crate::metrics;
@@ -47,7 +48,7 @@ pub enum CoordinatorMessage {
     /// From the console.
     Key(Key),
     /// From the writer: a take has become an episode.
-    TakeSaved { take: TakeId, episode_index: u64, rows: u64, seconds: f64 },
+    TakeSaved { take: TakeId, episode_index: u64, seconds: f64 },
     /// From the writer: nothing is left of a take; of one that was an episode already if `saved`. So many episodes there are.
     TakeDiscarded { take: TakeId, saved: bool, episodes: u64 },
     /// From the writer: a take is safe on disk and waits for an encoder; nobody knows how long.
@@ -230,20 +231,14 @@ impl Actor for Coordinator {
                 drop(hold);
             }
             CoordinatorMessage::Key(key) => {
-                if key == Key::Rerecord && state.take_back() {
-                    tracing::info!("the last episode is taken back, and recorded again");
-                } else if let Some(end) = state.run.key(key) {
+                let takes_back = key == Key::Rerecord && state.take_back();
+                if let Some(end) = if takes_back { None } else { state.run.key(key) } {
                     state.ends.push_back((state.tick, end));
                 }
                 state.show(true);
             }
-            CoordinatorMessage::TakeSaved { take, episode_index, rows, seconds } => {
+            CoordinatorMessage::TakeSaved { take, episode_index, seconds } => {
                 state.saving.remove(&take);
-                tracing::info!(
-                    "saved as the data set's episode {episode_index}: {rows} rows, {:.0} ms after its last tick",
-                    seconds * 1e3
-                );
-                tracing::debug!("take {take} became episode {episode_index}");
                 state.arguments.status.send_modify(|s| {
                     s.saved += 1;
                     s.dataset_episodes = episode_index + 1;
@@ -288,7 +283,8 @@ impl CoordinatorState {
 
     fn failed(&mut self, take: TakeId, reason: String) {
         let what = if self.taking_back.take_if(|back| *back == take).is_some() { "taken back" } else { "saved" };
-        tracing::error!("take {take} cannot be {what}: {reason}");
+        let text = format!("take {take} cannot be {what}: {reason}");
+        self.tell(self.arguments.clock.now(), Event::TakeFailed { take, reason: reason.clone() }, text);
         ::metrics::counter!(metrics::EPISODES, "outcome" => "failed").increment(1);
         self.arguments.status.send_modify(|s| s.failed += 1);
         if self.open.as_ref().is_some_and(|report| report.take == take) {
@@ -307,6 +303,10 @@ impl CoordinatorState {
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: report.take });
         }
         self.failure.get_or_insert(RunError::Failed(reason));
+    }
+
+    fn tell(&self, at: Stamp, event: Event, text: String) {
+        self.arguments.status.tell(at, event, text);
     }
 
     fn end_run(&mut self) {

@@ -9,6 +9,7 @@ use crate::align;
 use crate::clock::tick_ns;
 use crate::dataset::{Row, RowArm, RowFrame};
 use crate::episode::{End, Slot, TakeId};
+use crate::events::Event;
 use crate::frame::Frame;
 use crate::metrics;
 use crate::restart::Device;
@@ -59,7 +60,9 @@ impl CoordinatorState {
             let accounts = arguments.cameras.iter().map(|_| CameraAccount::default()).collect();
             self.lost_before_capture.fill(0);
             self.open = Some(TakeReport { take, started: tick.due, cameras: accounts, ..Default::default() });
-            tracing::info!("recording episode {} of {}", self.episode(), arguments.plan.episodes);
+            let episode = self.episode();
+            let text = format!("recording episode {episode} of {}", arguments.plan.episodes);
+            self.tell(tick.due, Event::TakeStarted { take, episode }, text);
         }
         let Some(report) = self.open.as_mut().filter(|report| report.take == take) else { return };
         let late_ns = tick.woke.mono_ns.saturating_sub(tick.due.mono_ns);
@@ -113,6 +116,12 @@ impl CoordinatorState {
                 report.arm_gaps.add(index, self.losses.reason(Device::Arm));
             }
             if sample.tick == tick.number {
+                for (kind, reason) in &sample.faults {
+                    if !report.arm_errors.contains_key(*kind) {
+                        let event = Event::ArmFault { kind: (*kind).into(), reason: reason.clone() };
+                        arguments.status.tell(sample.sampled, event, format!("the arm: {reason}"));
+                    }
+                }
                 for kind in &sample.errors {
                     *report.arm_errors.entry((*kind).to_string()).or_default() += 1;
                     losses.arm_errors.push((*kind).to_string());
@@ -136,7 +145,8 @@ impl CoordinatorState {
             let _ = self.arguments.pool.cast(PoolMessage::Finish { take: end.take });
             let _ = self.arguments.writer.cast(WriterMessage::End { report: Box::new(report) });
         } else {
-            tracing::info!("take discarded after {} rows", report.rows);
+            let (take, rows) = (report.take, report.rows);
+            self.tell(report.ended, Event::TakeDiscarded { take, rows }, format!("take discarded after {rows} rows"));
             ::metrics::counter!(metrics::EPISODES, "outcome" => "discarded").increment(1);
             self.arguments.status.send_modify(|s| s.discarded += 1);
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: end.take });
@@ -148,12 +158,13 @@ impl CoordinatorState {
         for (camera, account) in self.arguments.cameras.iter().zip(&report.cameras) {
             let rate = account.captured() as f64 / seconds;
             if report.rows > u64::from(self.arguments.fps) && rate < RATE_WARNING * f64::from(camera.fps) {
-                tracing::warn!(
-                    "camera {}: delivered {rate:.1} frames a second, asked for {}: {} rows repeat a frame",
-                    camera.name,
-                    camera.fps,
-                    account.repeated
+                let (CoordinatorCamera { name, fps }, rows_repeated) = (camera, account.repeated);
+                let text = format!(
+                    "camera {name}: delivered {rate:.1} frames a second, asked for {fps}: {rows_repeated} rows repeat a frame"
                 );
+                let (camera, target_hertz) = (name.clone(), f64::from(*fps));
+                let event = Event::CameraSlow { camera, hertz: rate, target_hertz, rows_repeated };
+                self.tell(report.ended, event, text);
             }
         }
     }

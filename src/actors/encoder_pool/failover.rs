@@ -9,6 +9,7 @@ use super::{Failure, Home, PoolMessage, PoolState, StreamId, Switch, is_made_on_
 use crate::codec::backend::Device;
 use crate::codec::nvenc::Reason;
 use crate::config::schema::OnGpuFailure;
+use crate::events::Event;
 use crate::frame::CameraIndex;
 use crate::metrics;
 use crate::restart::Decision;
@@ -116,7 +117,10 @@ impl PoolState {
         let too_often = counts && self.health.failed(self.arguments.clock.now().mono_ns);
         self.leave_gpu(id, failure, since);
         if too_often {
-            tracing::warn!("the GPU failed too often: all videos are encoded without it until it works again");
+            self.tell(
+                Event::GpuGivenUp,
+                "the GPU failed too often: all videos are encoded without it until it works again",
+            );
             let others = self.streams.iter().filter(|(_, s)| s.home.device() == Some(Device::Gpu));
             let others: Vec<StreamId> = others.map(|(id, _)| *id).collect();
             for id in others {
@@ -149,9 +153,11 @@ impl PoolState {
         if self.arguments.gpu.as_ref().is_some_and(|gpu| gpu.on_failure == OnGpuFailure::Stop) {
             return self.fail(id.take, &format!("the GPU encoder failed: {words}; on_gpu_failure = \"stop\""));
         }
-        tracing::warn!(
-            "camera {camera}: the GPU encoder failed: {words}; its pictures wait on disk until it works again"
-        );
+        let text =
+            format!("camera {camera}: the GPU encoder failed: {words}; its pictures wait on disk until it works again");
+        let (from, to) = (stream.backend().into(), "disk".into());
+        let event = Event::EncoderReplaced { camera: camera.clone(), from, to, reason: words.clone() };
+        self.arguments.status.tell(self.arguments.clock.now(), event, text);
         if stream.kept {
             stream.home = Home::Waiting;
             stream.generation += 1;
@@ -197,13 +203,11 @@ impl PoolState {
         let Some(Switch { from, failure, since }) = stream.switch.take() else { return };
         let (to, seconds) = (stream.backend(), since.elapsed().as_secs_f64());
         ::metrics::histogram!(metrics::ENCODER_SWITCH, "from" => from, "to" => to).record(seconds);
-        tracing::info!(
-            "camera {}: {to} goes on for {from} at frame {index}, after {:.0} ms",
-            self.arguments.cameras[id.camera].name,
-            seconds * 1e3
-        );
+        let (camera, reason) = (self.arguments.cameras[id.camera].name.clone(), failure.words);
+        let text = format!("camera {camera}: {to} goes on for {from} at frame {index}, after {:.0} ms", seconds * 1e3);
+        let event = Event::EncoderReplaced { camera, from: from.into(), to: to.into(), reason: reason.clone() };
+        self.tell(event, text);
         self.arguments.status.send_modify(|s| s.encoder_switches += 1);
-        let reason = failure.words;
         let _ =
             self.arguments.writer.cast(WriterMessage::EncoderReplaced { stream: id, frame: index, from, to, reason });
     }
@@ -257,7 +261,7 @@ impl PoolState {
         self.health.probed(usable, self.arguments.clock.now().mono_ns);
         self.probing = None;
         if usable {
-            tracing::info!("the GPU encodes again, from the next episode on");
+            self.tell(Event::GpuBack, "the GPU encodes again, from the next episode on");
         } else {
             tracing::info!("the GPU does not encode yet");
         }

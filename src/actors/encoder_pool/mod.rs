@@ -28,6 +28,7 @@ use crate::codec::stream::StreamParams;
 use crate::codec::{CodecError, Fragment, fragment};
 use crate::config::schema::{Codec, OnGpuFailure};
 use crate::episode::TakeId;
+use crate::events::Event;
 use crate::frame::{CameraIndex, Frame};
 use crate::gpu_health::GpuHealth;
 use crate::restart::{Policy, Restarts};
@@ -398,6 +399,10 @@ impl PoolState {
             Home::Session { actor, .. } => Some(actor.clone()),
             Home::Waiting => None,
         }
+    }
+
+    fn tell(&self, event: Event, text: impl Into<String>) {
+        self.arguments.status.tell(self.arguments.clock.now(), event, text);
     }
 
     /// The take cannot be encoded: its streams are closed and the writer is told.

@@ -8,6 +8,7 @@ use crate::codec::Fragment;
 use crate::codec::backend::{self, Device};
 use crate::codec::stream::{StreamParams, stats_stride};
 use crate::episode::TakeId;
+use crate::events::Event;
 use crate::frame::{CameraIndex, DropReason, Frame};
 use crate::metrics;
 use crate::spill::Spill;
@@ -141,11 +142,12 @@ impl PoolState {
         ::metrics::gauge!(metrics::SPILL_BYTES).set(self.spilled_bytes as f64);
         if !self.spill_warned && self.spilled_bytes as f64 > SPILL_WARNING * limit as f64 {
             self.spill_warned = true;
-            tracing::warn!(
+            let text = format!(
                 "encoders are behind: {} MiB of frames wait on disk, {} MiB may; beyond that frames are dropped. Lower the resolution, raise video_encoding_workers or use codec = \"copy\"",
                 self.spilled_bytes >> 20,
                 limit >> 20
             );
+            self.tell(Event::Backlog { bytes: self.spilled_bytes, limit_bytes: limit }, text);
         }
     }
 

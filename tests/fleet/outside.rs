@@ -1,0 +1,174 @@
+//! Cells of the program itself, whose fault comes from outside.
+
+use super::{Cell, LAB, Scenario};
+use crate::fake_driver;
+use crate::program::{Lab, Signal};
+use crate::run_support::{self, gated, simulated, until};
+use recorder::arm::sim::{Fault, SimBus, SimKind};
+use recorder::clock::SystemClock;
+use recorder::spill::Spill;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Nothing goes wrong.
+pub fn healthy(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let command = Cell::program(&lab, &[]);
+    Cell::new(lab, command, |_| {})
+}
+
+/// Encodes on the fake NVIDIA driver.
+pub fn gpu(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let mut command = Cell::program(&lab, &["--dataset.gpu_video_encoding=true"]);
+    command.env("LD_LIBRARY_PATH", fake_driver::folder()).env("FAKE_NVENC", "codecs=h264");
+    Cell::new(lab, command, |_| {})
+}
+
+/// The process is killed: the machine has crashed, or lost its power.
+pub fn down(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let command = Cell::program(&lab, &[]);
+    Cell::new(lab, command, |cell| cell.signal(Signal::KILL))
+}
+
+/// The process dies again and again, and systemd starts it again.
+pub fn dies_often(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let command = Cell::program(&lab, &[]);
+    Cell::new(lab, command, |cell| {
+        for _ in 0..3 {
+            cell.start_again(&[]);
+            cell.running.as_mut().unwrap().wait_for("saved as the data set's episode");
+        }
+    })
+}
+
+/// A target that was never there: its name is misspelt, or the cell is not in use.
+pub fn never_there(_: &Scenario) -> Cell {
+    // Nothing listens on tcpmux's port.
+    Cell { lab: Lab::new(), running: None, address: "127.0.0.1:1".into(), fault: None }
+}
+
+/// From the fault on files cannot grow beyond so many bytes, which fails as a full disk does.
+fn with_small_files(lab: Lab, overrides: &[&str], bytes: u64) -> Cell {
+    let program = Cell::program(&lab, overrides);
+    // The program is told by an error, as by a full disk, and not by a signal that ends it.
+    let mut command = lab.command("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
+    Cell::new(lab, command, move |cell| {
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        prlimit(Pid::from_raw(cell.running.as_ref().unwrap().id() as i32), Resource::Fsize, limit).unwrap();
+    })
+}
+
+/// The disk of the log is full; that of the data set is not.
+pub fn full_log(_: &Scenario) -> Cell {
+    const BYTES: usize = 4 << 20;
+    let lab = Lab::new();
+    lab.write("recorder.log", &"earlier\n".repeat(BYTES / 8));
+    with_small_files(lab, &["--log.file=recorder.log"], BYTES as u64)
+}
+
+/// The disk is full all at once: neither the take that is being recorded can be saved nor another one.
+pub fn failed_episode(_: &Scenario) -> Cell {
+    with_small_files(Lab::new(), &[], 1024)
+}
+
+/// The camera is unplugged, and is not plugged in again.
+pub fn silent_camera(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let image = turbojpeg::Image {
+        pixels: &[90u8; 64 * 48 * 3][..],
+        width: 64,
+        pitch: 64 * 3,
+        height: 48,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    let picture = turbojpeg::compress(image, 80, turbojpeg::Subsamp::Sub2x1).unwrap();
+    let clip = lab.path("clip.mjpeg");
+    std::fs::write(&clip, picture.repeat(20)).unwrap();
+    let path = format!("--robot.cameras.wrist.index_or_path={}", clip.display());
+    let command = Cell::program(&lab, &["--robot.cameras.wrist.type=file", &path]);
+    Cell::new(lab, command, move |_| {
+        std::fs::File::options().write(true).open(&clip).unwrap().set_len(0).unwrap();
+    })
+}
+
+/// A cell with a simulated follower on a bus of the test's.
+fn with_follower(overrides: &[&str], fault: impl FnOnce(SimBus) + 'static) -> Cell {
+    let lab = Lab::new();
+    let sim = SimBus::start(SimKind::Follower, Arc::new(SystemClock::default())).unwrap();
+    let calibration = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arm/calib/robots/so_follower");
+    let follower = [
+        format!("--robot.port={}", sim.path()),
+        "--robot.id=f1".into(),
+        format!("--robot.calibration_dir={}", calibration.display()),
+    ];
+    let follower = follower.each_ref().map(String::as_str);
+    let command = Cell::program(&lab, &[&follower[..], overrides].concat());
+    Cell::new(lab, command, |_| fault(sim))
+}
+
+/// From the fault on a servo reports an error with everything that it says.
+fn with_error_bits(bits: u8) -> Cell {
+    with_follower(&[], move |sim| {
+        sim.inject(Fault::ErrorBits(bits), Some(3), usize::MAX);
+        // The bus goes on for as long as the cell.
+        std::mem::forget(sim);
+    })
+}
+
+pub fn overload(_: &Scenario) -> Cell {
+    with_error_bits(0x20)
+}
+
+pub fn overheat(_: &Scenario) -> Cell {
+    with_error_bits(0x04)
+}
+
+pub fn voltage(_: &Scenario) -> Cell {
+    with_error_bits(0x01)
+}
+
+/// The arm is unplugged, and the run waits for it.
+pub fn nothing_saved(_: &Scenario) -> Cell {
+    let short = ["--robot.on_loss=pause", "--dataset.episode_time_s=1", "--dataset.reset_time_s=0.2"];
+    with_follower(&short, drop)
+}
+
+/// A file of pictures has lost its end, as after a crash of the system: a video made from it has fewer frames than there
+/// are rows. A recorder that works makes no such video otherwise.
+pub fn rows_without_frames(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let root = lab.path("damaged/set");
+    leave_waiting(&root);
+    let take = std::fs::read_dir(root.join(".partial")).unwrap().next().unwrap().unwrap().path();
+    Spill::cut_file(take.join("observation.images.wrist.frames"), 19).unwrap();
+    let command = Cell::program(&lab, &[]);
+    Cell::new(lab, command, move |cell| {
+        // The next start finds the take, and finishes it.
+        cell.start_again(&["--dataset.root=damaged/set"]);
+    })
+}
+
+/// Records a take of 20 rows that waits to be encoded.
+fn leave_waiting(root: &Path) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let overrides = [
+            ("dataset.streaming_encoding", "false"),
+            ("robot.cameras.front.realtime", "false"),
+            ("robot.cameras.wrist.realtime", "false"),
+            ("metrics.listen", ""),
+        ];
+        let (gate, open) = gated();
+        let (running, status) =
+            run_support::start(&run_support::config(LAB, root, &overrides), simulated(), open).await;
+        until(&status, "a take waits", |s| s.waiting == 1).await;
+        running.controls().abort();
+        let _ = running.wait().await;
+        gate.open();
+    });
+}

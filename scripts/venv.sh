@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the Python environment of the tests (pyarrow, PyAV, numpy) and prints the path of its interpreter.
+# Makes the Python environment of the tests and of grafana/generate.py, and prints the path of its interpreter.
 #
 #   scripts/venv.sh [DIRECTORY]     default: target/test-venv
 #

@@ -54,7 +54,10 @@ fn a_run_tells_its_end_before_it_ends() {
     assert_eq!(ended.code, Some(0), "{}", ended.text);
     let told = told(&lab.path("told"));
     assert_eq!(names(&told), ["run_ended"]);
-    assert_eq!((&told[0]["saved"], &told[0]["severity"], &told[0]["root"]), (&2.into(), &"info".into(), &"data/set".into()));
+    assert_eq!(
+        (&told[0]["saved"], &told[0]["severity"], &told[0]["root"]),
+        (&2.into(), &"info".into(), &"data/set".into())
+    );
     let environment = std::fs::read_to_string(lab.path("environment")).unwrap();
     for part in [
         "RECORDER_EVENT=run_ended\n",
@@ -74,8 +77,13 @@ fn a_run_tells_its_end_before_it_ends() {
 #[test]
 fn a_storm_is_told_together() {
     let lab = Lab::new();
-    let overrides =
-        [FAST, "--notify.command=cat >> told", "--notify.on=info", "--notify.min_interval_s=1000", "--dataset.num_episodes=30"];
+    let overrides = [
+        FAST,
+        "--notify.command=cat >> told",
+        "--notify.on=info",
+        "--notify.min_interval_s=1000",
+        "--dataset.num_episodes=30",
+    ];
     let ended = lab.record(&overrides);
     assert_eq!(ended.code, Some(0), "{}", ended.text);
     let told = told(&lab.path("told"));
@@ -124,11 +132,8 @@ fn the_wait_for_the_last_command_can_be_cut_short() {
     let lab = Lab::new();
     mkfifoat(CWD, lab.path("begun"), Mode::RUSR | Mode::WUSR).unwrap();
     let script = "echo $$ > begun; sleep 1000";
-    let running = lab.start(&[
-        &format!("--notify.command={script}"),
-        "--notify.timeout_s=300",
-        "--dataset.num_episodes=1",
-    ]);
+    let running =
+        lab.start(&[&format!("--notify.command={script}"), "--notify.timeout_s=300", "--dataset.num_episodes=1"]);
     let process = std::fs::read_to_string(lab.path("begun")).unwrap();
     running.signal(Signal::INT);
     let ended = running.wait();
@@ -150,7 +155,8 @@ async fn what_happens_while_a_command_runs_is_told_by_the_next() {
     mkfifoat(CWD, path("gate"), Mode::RUSR | Mode::WUSR).unwrap();
     let script = "cd \"$0\"; cat >> told; test -e second || { touch second; cat gate; }";
     let command = ["sh", "-c", script, dir.path().to_str().unwrap()].map(String::from).to_vec();
-    let notify = Notify { command: Some(Words::Many(command)), min_interval_s: 0.0, timeout_s: 300.0, ..Notify::default() };
+    let notify =
+        Notify { command: Some(Words::Many(command)), min_interval_s: 0.0, timeout_s: 300.0, ..Notify::default() };
     let events = Arc::new(Events::default());
     let tell = |event: Event| events.tell(Stamp::default(), event.name().into(), event);
     let lost = || Event::DeviceLost { device: "camera front".into(), reason: "gone".into(), on_loss: OnLoss::Hold };
@@ -195,7 +201,11 @@ fn the_command_is_checked_and_tried() {
     assert!(tried.code == Some(0) && tried.text.contains("notify.command: ran as a test"), "{}", tried.text);
     assert_eq!(names(&told(&lab.path("told"))), ["test"]);
     let failed = check("echo no network; exit 3", &["--notify"]);
-    assert!(failed.code == Some(2) && failed.text.contains("notify.command: exit code 3: no network"), "{}", failed.text);
+    assert!(
+        failed.code == Some(2) && failed.text.contains("notify.command: exit code 3: no network"),
+        "{}",
+        failed.text
+    );
     let nothing = lab.run(&["check", "--config", "lab.toml", "--notify"]);
     assert!(nothing.code == Some(2) && nothing.text.contains("expected a command to test"), "{}", nothing.text);
 }

@@ -57,7 +57,11 @@ impl Site {
         match request.uri().path() {
             "/metrics" => {
                 self.status.scrapes.read(Instant::now());
-                page(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(self.handle))
+                page(
+                    StatusCode::OK,
+                    "text/plain; version=0.0.4; charset=utf-8",
+                    metrics::render(self.handle, self.status.now()),
+                )
             }
             "/status" => match self.status_page() {
                 Ok(json) => page(StatusCode::OK, "application/json", json),

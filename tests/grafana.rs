@@ -79,7 +79,10 @@ const BROKEN: &[(&str, &str)] = &[
     ("d['panels'][4]['transformations'][0]['on'] = True", "on: the SDK does not know it"),
     ("d['templating']['list'] = d['templating']['list'][1:]", "expected a variable `datasource`"),
     ("d['templating']['list'][1]['query'] = 'cells()'", "expected label_values(series, label)"),
-    ("d['annotations']['list'][0]['expr'] = 'recorder_gone{instance=\"$instance\"}'", "recorder_gone is declared neither"),
+    (
+        "d['annotations']['list'][0]['expr'] = 'recorder_gone{instance=\"$instance\"}'",
+        "recorder_gone is declared neither",
+    ),
     ("del d['annotations']['list'][0]['titleFormat']", "expected titleFormat"),
     ("d['refresh'] = 10", "expected str, found 10"),
     ("d['theme'] = 'dark'", "theme: the SDK does not know it"),

@@ -58,7 +58,10 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "encoder fallback",
         start: Cell::inside,
-        fires: &[("RecorderEncoderFallback", &[("camera", "front")]), ("RecorderEncoderFallback", &[("camera", "wrist")])],
+        fires: &[
+            ("RecorderEncoderFallback", &[("camera", "front")]),
+            ("RecorderEncoderFallback", &[("camera", "wrist")]),
+        ],
         allows: &[],
     },
     // Nothing that is not encoded is saved.
@@ -85,12 +88,27 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "nothing saved",
         start: outside::nothing_saved,
-        fires: &[("RecorderNoEpisodeSaved", &[])],
+        fires: &[("RecorderNoEpisodeSaved", &[]), ("RecorderArmSilent", &[])],
         allows: &[],
     },
-    Scenario { name: "overload", start: outside::overload, fires: &[("RecorderArmOverload", &[("arm", "follower")])], allows: &[] },
-    Scenario { name: "overheat", start: outside::overheat, fires: &[("RecorderArmOverheated", &[("arm", "follower")])], allows: &[] },
-    Scenario { name: "voltage", start: outside::voltage, fires: &[("RecorderArmVoltage", &[("arm", "follower")])], allows: &[] },
+    Scenario {
+        name: "overload",
+        start: outside::overload,
+        fires: &[("RecorderArmOverload", &[("arm", "follower")])],
+        allows: &[],
+    },
+    Scenario {
+        name: "overheat",
+        start: outside::overheat,
+        fires: &[("RecorderArmOverheated", &[("arm", "follower")])],
+        allows: &[],
+    },
+    Scenario {
+        name: "voltage",
+        start: outside::voltage,
+        fires: &[("RecorderArmVoltage", &[("arm", "follower")])],
+        allows: &[],
+    },
     Scenario {
         name: "stuck part",
         start: Cell::inside,

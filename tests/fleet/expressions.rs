@@ -65,7 +65,9 @@ fn filled_in(text: &str, variables: &[Value]) -> String {
         }
     };
     // At a scrape each half a second; the longer names first.
-    for (name, value) in [("__rate_interval", "2s"), ("__interval_ms", "1000"), ("__interval", "1s"), ("__range", "60s")] {
+    for (name, value) in
+        [("__rate_interval", "2s"), ("__interval_ms", "1000"), ("__interval", "1s"), ("__range", "60s")]
+    {
         put(name, value);
     }
     let mut names: Vec<&str> = variables.iter().filter_map(|variable| variable["name"].as_str()).collect();
@@ -83,8 +85,7 @@ impl Expression {
             return prometheus.since(from, &self.text).map(|series| series.len());
         };
         let (metric, label) = asked.rsplit_once(',').unwrap_or(("{__name__=~\"recorder_.+\"}", asked));
-        let values =
-            prometheus.get(&format!("label/{}/values", label.trim()), &[("match[]", metric.trim())])?;
+        let values = prometheus.get(&format!("label/{}/values", label.trim()), &[("match[]", metric.trim())])?;
         Ok(values.as_array().map_or(0, Vec::len))
     }
 }

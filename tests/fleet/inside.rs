@@ -74,20 +74,17 @@ pub async fn run(name: &str) {
 fn of(name: &str, fault: Fault) -> Inside {
     match name {
         // The camera's exposure is twice as long in the dark.
-        "slow camera" => Inside {
-            devices: wrist(move |inner| Tampered::new(inner, &fault, How::Slow)),
-            ..Inside::default()
-        },
+        "slow camera" => {
+            Inside { devices: wrist(move |inner| Tampered::new(inner, &fault, How::Slow)), ..Inside::default() }
+        }
         // Packets are lost on the bus: every third picture is cut off.
-        "dropped frames" => Inside {
-            devices: wrist(move |inner| Tampered::new(inner, &fault, How::CutOff)),
-            ..Inside::default()
-        },
+        "dropped frames" => {
+            Inside { devices: wrist(move |inner| Tampered::new(inner, &fault, How::CutOff)), ..Inside::default() }
+        }
         // A loose cable.
-        "restart loop" => Inside {
-            devices: wrist(move |inner| Tampered::new(inner, &fault, How::Loose)),
-            ..Inside::default()
-        },
+        "restart loop" => {
+            Inside { devices: wrist(move |inner| Tampered::new(inner, &fault, How::Loose)), ..Inside::default() }
+        }
         "encoder fallback" => Inside {
             overrides: vec![("dataset.gpu_video_encoding", "true"), ("limits.gpu_watchdog_ms", "60000")],
             open: stand_in_gpu(|| Ok(()), move |_| if fault.is_on() { Err(failure()) } else { Ok(()) }),
@@ -210,7 +207,9 @@ impl Camera for Tampered {
         let first = *self.first.get_or_insert(sequence);
         match self.how {
             How::Slow => Ok(Picture { sequence: first + (sequence - first) / 2, captured, data }),
-            How::CutOff if self.n.is_multiple_of(3) => Ok(Picture { sequence, captured, data: &data[..data.len() / 2] }),
+            How::CutOff if self.n.is_multiple_of(3) => {
+                Ok(Picture { sequence, captured, data: &data[..data.len() / 2] })
+            }
             How::CutOff => Ok(Picture { sequence, captured, data }),
             How::Loose if self.n > 3 => {
                 let words = "the test's cable is loose".into();

@@ -151,7 +151,8 @@ fn leave_waiting(root: &Path) {
             ("metrics.listen", ""),
         ];
         let (gate, open) = gated();
-        let (running, status) = run_support::start(&run_support::config(LAB, root, &overrides), simulated(), open).await;
+        let (running, status) =
+            run_support::start(&run_support::config(LAB, root, &overrides), simulated(), open).await;
         until(&status, "a take waits", |s| s.waiting == 1).await;
         running.controls().abort();
         let _ = running.wait().await;

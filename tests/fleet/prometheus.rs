@@ -62,7 +62,8 @@ impl Prometheus {
     /// The `data` of an answer; what Prometheus says where it is an error.
     pub fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let query: Vec<String> = parameters.iter().map(|(key, value)| format!("{key}={}", escaped(value))).collect();
-        let (_, body) = http(&self.address, &format!("/api/v1/{path}?{}", query.join("&"))).map_err(|e| e.to_string())?;
+        let (_, body) =
+            http(&self.address, &format!("/api/v1/{path}?{}", query.join("&"))).map_err(|e| e.to_string())?;
         let mut answer: Value = serde_json::from_str(&body).map_err(|error| format!("{error}: {body}"))?;
         match answer["status"].as_str() {
             Some("success") => Ok(answer["data"].take()),

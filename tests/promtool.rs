@@ -51,7 +51,7 @@ async fn the_page_of_a_run_follows_the_conventions() {
     let dir = tempfile::tempdir().unwrap();
     let status = record(&config(SMALL, &dir.path().join("set"), &[]), simulated(), tampered(|_| Ok(()))).await;
     assert_eq!(status.saved, 2);
-    let page = metrics::render(handle);
+    let page = metrics::render(handle, Default::default());
     promtool(&["check", "metrics"], &page);
     let rules = text("grafana/rules.yml") + &text("grafana/alerts.yml");
     for (name, _) in words(&rules, "process_") {

@@ -18,7 +18,7 @@ use crate::losses::Loss;
 use crate::metrics;
 use crate::restart::{Decision, Device, KEEPS_FAILING, Policy, Restarts};
 use crate::run_state::Ending;
-use crate::status::SharedStatus;
+use crate::status::{Phase, SharedStatus};
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::BTreeMap;
@@ -121,6 +121,7 @@ pub struct RecorderState {
     status: SharedStatus,
     recorded: u64,
     outcome: Option<oneshot::Sender<Result<(), RunError>>>,
+    ended_well: bool,
 }
 
 impl Actor for Recorder {
@@ -185,6 +186,7 @@ impl Actor for Recorder {
             status,
             recorded,
             outcome,
+            ended_well: false,
         };
         for camera in 0..state.cameras.len() {
             state.start(&myself, Device::Camera(camera)).await?;
@@ -295,6 +297,9 @@ impl Actor for Recorder {
             let _ = thread.await;
         }
         myself.get_cell().stop_children_and_wait(None, None).await;
+        if state.ended_well {
+            metrics::phase(Phase::Done);
+        }
         if let Some(outcome) = state.outcome.take() {
             let _ = outcome.send(Err(RunError::Failed("the recorder was stopped".into())));
         }
@@ -368,7 +373,7 @@ impl RecorderState {
             self.tell(Event::DeviceFailing { device: name.clone() }, text);
             ::metrics::counter!(metrics::RESTART_LOOPS, "device" => name.clone()).increment(1);
         }
-        ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => "lost").increment(1);
+        ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => metrics::LOST).increment(1);
         restart_after(myself, &self.clock, device, delay);
         if before.is_none() {
             ::metrics::gauge!(metrics::DEVICE_AWAY, "device" => name.clone()).set(1.0);
@@ -427,6 +432,7 @@ impl RecorderState {
                 // The next start goes on with it.
                 Err(RunError::Failed(_) | RunError::Lost(_)) => {}
             }
+            self.ended_well = outcome.is_ok();
             let _ = sender.send(outcome);
             myself.stop(None);
         }

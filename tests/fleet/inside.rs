@@ -136,8 +136,8 @@ async fn serve(lab: &Path, inside: Inside) {
     tokio::spawn(http::upkeep(handle));
     let config = run_support::config(LAB, &lab.join("data/set"), &overrides);
     let status = status::shared();
-    let address = http::serve(&config.metrics.listen, handle, status.clone()).await.unwrap();
-    tracing::info!("metrics at http://{address}/metrics");
+    let address = http::serve(&config.metrics, handle, status.clone()).await.unwrap();
+    eprintln!("metrics at http://{address}/metrics");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let parts = Parts {
         clock: clock.clone(),
@@ -152,7 +152,7 @@ async fn serve(lab: &Path, inside: Inside) {
     let supervisor = Supervisor::new(running.health(), None, PATIENCE, Instant::now());
     tokio::spawn(supervise(supervisor, status.clone(), clock));
     let ended = running.wait().await;
-    tracing::info!("the run has ended: {ended:?}");
+    eprintln!("the run has ended: {ended:?}");
     // Its pages are read until it is killed.
     std::future::pending().await
 }

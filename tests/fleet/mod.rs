@@ -57,10 +57,17 @@ pub struct Scenario {
     pub allows: &'static [&'static str],
 }
 
+impl Scenario {
+    /// A recorder is there, and all is well until its fault.
+    pub fn works(&self) -> bool {
+        self.name != "never there"
+    }
+}
+
 /// A recorder at work.
 pub struct Cell {
     pub lab: Lab,
-    pub running: Running,
+    pub running: Option<Running>,
     /// Of its pages; Prometheus' `instance`.
     pub address: String,
     /// Brings the fault on, once.
@@ -68,15 +75,29 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Waits for the address at which a process serves its pages.
+    /// A process, which serves its pages.
     pub fn new(lab: Lab, command: Command, fault: impl FnOnce(&mut Cell) + 'static) -> Cell {
-        let mut running = Running::of(command);
-        let line = running.wait_for("metrics at http://");
-        let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_string();
-        Cell { lab, running, address, fault: Some(Box::new(fault)) }
+        let mut cell = Cell { lab, running: None, address: String::new(), fault: Some(Box::new(fault)) };
+        cell.start(command);
+        cell
     }
 
-    /// The program with this configuration of the fleet and overrides.
+    /// Starts a process and waits until it serves its pages.
+    fn start(&mut self, command: Command) {
+        let mut running = Running::of(command);
+        let line = running.wait_for("metrics at http://");
+        self.address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_string();
+        self.running = Some(running);
+    }
+
+    /// Kills the process and starts the program at its address.
+    pub fn start_again(&mut self, overrides: &[&str]) {
+        drop(self.running.take());
+        let listen = format!("--metrics.listen={}", self.address);
+        self.start(Cell::program(&self.lab, &[&[listen.as_str()], overrides].concat()));
+    }
+
+    /// The program with the configuration of the fleet and overrides.
     pub fn program(lab: &Lab, overrides: &[&str]) -> Command {
         lab.write("lab.toml", LAB);
         let mut command = lab.command(env!("CARGO_BIN_EXE_recorder"));
@@ -89,7 +110,11 @@ impl Cell {
         let lab = Lab::new();
         let mut command = lab.command(std::env::current_exe().unwrap().to_str().unwrap());
         command.args(["--exact", "cell", "--ignored", "--nocapture"]).env(inside::NAME, scenario.name);
-        Cell::new(lab, command, |cell| cell.running.signal(Signal::USR1))
+        Cell::new(lab, command, |cell| cell.signal(Signal::USR1))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.running.iter().for_each(|running| running.signal(signal));
     }
 
     /// Brings the fault on.
@@ -97,11 +122,5 @@ impl Cell {
         if let Some(fault) = self.fault.take() {
             fault(self);
         }
-    }
-
-    /// Ends it; what it has said.
-    pub fn end(self) -> String {
-        self.running.signal(Signal::KILL);
-        self.running.wait().text
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Cell, LAB, Scenario};
 use crate::fake_driver;
-use crate::program::{Lab, Running, Signal};
+use crate::program::{Lab, Signal};
 use crate::run_support::{self, gated, simulated, until};
 use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::clock::SystemClock;
@@ -30,7 +30,25 @@ pub fn gpu(_: &Scenario) -> Cell {
 pub fn down(_: &Scenario) -> Cell {
     let lab = Lab::new();
     let command = Cell::program(&lab, &[]);
-    Cell::new(lab, command, |cell| cell.running.signal(Signal::KILL))
+    Cell::new(lab, command, |cell| cell.signal(Signal::KILL))
+}
+
+/// The process dies again and again, and systemd starts it again.
+pub fn dies_often(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let command = Cell::program(&lab, &[]);
+    Cell::new(lab, command, |cell| {
+        for _ in 0..3 {
+            cell.start_again(&[]);
+            cell.running.as_mut().unwrap().wait_for("saved as the data set's episode");
+        }
+    })
+}
+
+/// A target that was never there: its name is misspelt, or the cell is not in use.
+pub fn never_there(_: &Scenario) -> Cell {
+    // Nothing listens on tcpmux's port.
+    Cell { lab: Lab::new(), running: None, address: "127.0.0.1:1".into(), fault: None }
 }
 
 /// From the fault on files cannot grow beyond so many bytes, which fails as a full disk does.
@@ -41,7 +59,7 @@ fn with_small_files(lab: Lab, overrides: &[&str], bytes: u64) -> Cell {
     command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
     Cell::new(lab, command, move |cell| {
         let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
-        prlimit(Pid::from_raw(cell.running.id() as i32), Resource::Fsize, limit).unwrap();
+        prlimit(Pid::from_raw(cell.running.as_ref().unwrap().id() as i32), Resource::Fsize, limit).unwrap();
     })
 }
 
@@ -131,12 +149,7 @@ pub fn rows_without_frames(_: &Scenario) -> Cell {
     let command = Cell::program(&lab, &[]);
     Cell::new(lab, command, move |cell| {
         // The next start finds the take, and finishes it.
-        cell.running.signal(Signal::KILL);
-        let listen = format!("--metrics.listen={}", cell.address);
-        let command = Cell::program(&cell.lab, &["--dataset.root=damaged/set", &listen]);
-        let mut next = Running::of(command);
-        next.wait_for("metrics at http://");
-        cell.running = next;
+        cell.start_again(&["--dataset.root=damaged/set"]);
     })
 }
 

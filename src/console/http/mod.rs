@@ -1,7 +1,7 @@
 //! `/metrics` for Prometheus, `/healthz` for whoever restarts things, `/status` as JSON, `/events` as a stream. Never on the
 //! recording path.
 //!
-//! Here: listening and connections. Who is let in is in `gate.rs`, what is answered is in `pages.rs` and `stream.rs`.
+//! Here: listening and connections. Who is let in is in `gate.rs`, what is answered in `pages.rs` and `stream.rs`.
 
 mod gate;
 mod pages;
@@ -91,7 +91,7 @@ async fn accept(listener: TcpListener, site: Site, gate: Gate) {
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let response =
-                    visitor.admit(request.headers()).map_or_else(|refused| refused, |()| site.answer(peer, &request));
+                    visitor.admit(request.headers()).map_or_else(|refused| refused, |()| site.answer(&request));
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new()

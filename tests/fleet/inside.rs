@@ -136,7 +136,7 @@ async fn serve(lab: &Path, inside: Inside) {
     tokio::spawn(http::upkeep(handle));
     let config = run_support::config(LAB, &lab.join("data/set"), &overrides);
     let status = status::shared();
-    let address = http::serve(&config.metrics.listen, handle, status.clone()).await.unwrap();
+    let address = http::serve(&config.metrics, handle, status.clone()).await.unwrap();
     eprintln!("metrics at http://{address}/metrics");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let parts = Parts {

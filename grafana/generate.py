@@ -18,7 +18,7 @@ try:
     import grafana_foundation_sdk  # noqa: F401
     import yaml  # noqa: F401
 except ImportError as e:
-    sys.exit(f"generate.py: {e}; run it by `$(scripts/venv.sh) grafana/generate.py`")
+    sys.exit(f"generate.py: {e}; run it by `$(scripts/venv.sh) grafana/generate.py`, with Python 3.11 or newer")
 
 from generator import build, cell, check, deployment, fleet
 

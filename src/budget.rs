@@ -4,6 +4,7 @@
 //! of the frame is dropped, wherever that is. A camera never waits for a credit in real time: without one, the
 //! frame is dropped and counted.
 
+use metrics::Gauge;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// The bytes of one recorder and the frame count of one camera. Clones share the bound.
@@ -32,11 +33,18 @@ struct Pool {
     limit: usize,
     used: Mutex<usize>,
     returned: Condvar,
+    /// Shows what is used.
+    gauge: Gauge,
 }
 
 impl Pool {
-    fn new(limit: usize) -> Arc<Pool> {
-        Arc::new(Pool { limit, used: Mutex::new(0), returned: Condvar::new() })
+    fn new(limit: usize, gauge: Gauge) -> Arc<Pool> {
+        Arc::new(Pool { limit, used: Mutex::new(0), returned: Condvar::new(), gauge })
+    }
+
+    fn change(&self, used: &mut usize, to: usize) {
+        *used = to;
+        self.gauge.set(to as f64);
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {
@@ -47,7 +55,8 @@ impl Pool {
         let mut used = self.lock();
         let fits = *used + n <= self.limit;
         if fits {
-            *used += n;
+            let sum = *used + n;
+            self.change(&mut used, sum);
         }
         fits
     }
@@ -58,11 +67,15 @@ impl Pool {
         while *used > 0 && *used + n > self.limit {
             used = self.returned.wait(used).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        *used += n;
+        let sum = *used + n;
+        self.change(&mut used, sum);
     }
 
     fn give(&self, n: usize) {
-        *self.lock() -= n;
+        let mut used = self.lock();
+        let rest = *used - n;
+        self.change(&mut used, rest);
+        drop(used);
         self.returned.notify_all();
     }
 }
@@ -70,12 +83,17 @@ impl Pool {
 impl Budget {
     /// A bound of `bytes` that all cameras share, and of `frames` for the first of them; see [`Budget::sibling`].
     pub fn new(bytes: usize, frames: usize) -> Budget {
-        Budget { bytes: Pool::new(bytes), frames: Pool::new(frames) }
+        Budget::shown(bytes, frames, Gauge::noop())
+    }
+
+    /// As [`Budget::new`]; the gauge shows the bytes that are held.
+    pub fn shown(bytes: usize, frames: usize, gauge: Gauge) -> Budget {
+        Budget { bytes: Pool::new(bytes, gauge), frames: Pool::new(frames, Gauge::noop()) }
     }
 
     /// The budget of another camera: the same bytes, a frame count of its own.
     pub fn sibling(&self, frames: usize) -> Budget {
-        Budget { bytes: self.bytes.clone(), frames: Pool::new(frames) }
+        Budget { bytes: self.bytes.clone(), frames: Pool::new(frames, Gauge::noop()) }
     }
 
     /// A credit for a frame of `bytes`, or which bound stands in the way. Never waits.

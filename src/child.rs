@@ -1,5 +1,5 @@
 //! Questions that a child process answers, since looking for the answer may crash or hang: this program runs itself with
-//! other arguments, and reads one line of JSON.
+//! other arguments, and reads one line of JSON, or one after the other.
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -9,11 +9,12 @@ use rustix::process::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -43,15 +44,7 @@ pub enum NoAnswer {
 /// Runs `PROGRAM ARGUMENTS` for at most `timeout`, and reads the last line of its standard output. However it ends, the
 /// child and what it started are gone afterwards.
 pub fn ask<T: DeserializeOwned>(program: &Path, arguments: &[&str], timeout: Duration) -> Result<T, NoAnswer> {
-    close_on_exec();
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| NoAnswer::Unstartable(format!("{}: {error}", program.display())))?;
+    let mut child = spawn(program, arguments, Stdio::piped())?;
     let said = child.stdout.take().map(read_all);
     let complaint = child.stderr.take().map(read_all);
     let in_time = ended_within(&child, timeout);
@@ -73,6 +66,79 @@ pub fn ask<T: DeserializeOwned>(program: &Path, arguments: &[&str], timeout: Dur
     let line = last_line(&said);
     serde_json::from_str(line)
         .map_err(|error| NoAnswer::Unreadable { found: line.chars().take(60).collect(), words: error.to_string() })
+}
+
+/// A child that gives one answer after the other. It, and what it started, are gone once this is dropped, which waits for
+/// that as long as it takes. It also goes with the thread that started it.
+pub struct Talk {
+    child: Child,
+    /// How it ended, once it was waited for: from then on its number may be another's.
+    ended: Option<ExitStatus>,
+    lines: Receiver<String>,
+}
+
+impl Talk {
+    /// Runs `PROGRAM ARGUMENTS`.
+    pub fn start(program: &Path, arguments: &[&str]) -> Result<Talk, NoAnswer> {
+        let mut child = spawn(program, arguments, Stdio::null())?;
+        let (sender, lines) = sync_channel(1);
+        let said = child.stdout.take().map(BufReader::new);
+        // Ends with the child, or with the talk.
+        std::thread::spawn(move || {
+            said.into_iter().flat_map(BufRead::lines).map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Ok(Talk { child, ended: None, lines })
+    }
+
+    /// Waits for the next answer, for at most `timeout`.
+    pub fn next<T: DeserializeOwned>(&mut self, timeout: Duration) -> Result<T, NoAnswer> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                // Drivers and libraries may print lines of their own.
+                Ok(line) => {
+                    if let Ok(answer) = serde_json::from_str(&line) {
+                        return Ok(answer);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::Silent(timeout)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    // It says nothing more since it ends, unless something is wrong with it.
+                    ended_within(&self.child, LAST_RESPECTS);
+                    let status = self.end().map_err(|error| NoAnswer::Unstartable(error.to_string()))?;
+                    return Err(failure(status, ""));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self) -> std::io::Result<ExitStatus> {
+        if let Some(status) = self.ended {
+            return Ok(status);
+        }
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let status = self.child.wait()?;
+        self.ended = Some(status);
+        Ok(status)
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+fn spawn(program: &Path, arguments: &[&str], complaints: Stdio) -> Result<Child, NoAnswer> {
+    close_on_exec();
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(complaints)
+        .process_group(0)
+        .spawn()
+        .map_err(|error| NoAnswer::Unstartable(format!("{}: {error}", program.display())))
 }
 
 /// The child's side: its answer as it is printed.

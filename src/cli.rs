@@ -14,7 +14,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--notify] [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--notify] [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder metrics [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -51,6 +51,12 @@ pub enum Command {
     /// Print the JSON schema of lab.toml, or its keys as a table
     Schema {
         /// A table in Markdown: docs/config.md
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Print all metrics that a run serves, with what they mean
+    Metrics {
+        /// A table in Markdown, with labels, units and how to read them: docs/metrics.md
         #[arg(long)]
         markdown: bool,
     },
@@ -92,6 +98,10 @@ pub struct Encoders {
     /// Ask the NVIDIA driver in this very process and print what it says: what the recorder has a child process do
     #[arg(long, hide = true, exclusive = true)]
     pub probe_in_process: bool,
+    /// Say what NVIDIA's management library says of the GPUs, every two seconds, in this very process: what the recorder has
+    /// a child process do
+    #[arg(long, hide = true, exclusive = true)]
+    pub watch_in_process: bool,
     /// Measure one thing in this very process and print its figures: what the recorder has a child process do
     #[arg(long, hide = true, exclusive = true, value_name = "JSON")]
     pub part_in_process: Option<String>,

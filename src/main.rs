@@ -30,7 +30,7 @@ use recorder::run_state::{self, Ending};
 use recorder::schedule::{Schedule, Until};
 use recorder::status::{self, SharedStatus, Status};
 use recorder::supervision::{self, Notifier, Supervisor};
-use recorder::{check, codec, log_file, metrics, notify, run, verify};
+use recorder::{check, codec, gpu_metrics, log_file, metrics, notify, run, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -59,6 +59,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Some(Command::Schema { markdown: true }) => print(&reference::markdown()),
         Some(Command::Schema { markdown: false }) => print(&format!("{:#}\n", reference::json_schema())),
+        Some(Command::Metrics { markdown }) => print(&if *markdown { metrics::markdown() } else { metrics::text() }),
         Some(Command::Encoders(options)) => encoders(options),
         Some(Command::Bench(options)) => bench(&cli, options, &overrides),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
@@ -132,6 +133,10 @@ fn completions(shell: clap_complete::Shell) -> String {
 fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {
     if options.probe_in_process {
         return print(&gpu::probe_for_parent());
+    }
+    if options.watch_in_process {
+        gpu_metrics::watch_for_parent();
+        return Ok(0);
     }
     if let Some(question) = &options.part_in_process {
         return print(&part::run_for_parent(question).context("--part-in-process")?);
@@ -266,12 +271,7 @@ fn record(config: Config) -> anyhow::Result<u8> {
         let root = run::root(&config).display().to_string();
         let mut teller = notify::Teller::start(&config.notify, &root, &status.events);
         let result = record_until_ended(config, &status, &mut teller).await;
-        // A signal ends that wait.
-        let mut interrupts = interrupts().ok();
-        tokio::select! {
-            () = teller.finish() => {}
-            Some(_) = async { interrupts.as_mut()?.recv().await } => {}
-        }
+        teller.finish().await;
         let _ = tokio::time::timeout(LAST_WORDS, status.events.all_heard()).await;
         result
     });
@@ -443,6 +443,9 @@ async fn choose_encoder(config: &mut Config) -> anyhow::Result<Option<run::Gpu>>
     if choice::wants_gpu(config) {
         let prober = prober.clone();
         found = tokio::task::spawn_blocking(move || prober()).await.context("the GPU cannot be looked for")?;
+        if !config.metrics.listen.is_empty() {
+            gpu_metrics::start(&found, config.dataset.encoder.gpu_id);
+        }
     }
     let choice = choice::choose(config, &found).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     choice.apply(config);

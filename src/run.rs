@@ -333,7 +333,8 @@ pub async fn start_from(
     let d = &config.dataset;
     let queue_size = d.video_encoding_queue_size as usize;
     let bytes = (config.limits.frame_memory_mib as usize) << 20;
-    let total = Budget::new(bytes, 0);
+    let total = Budget::shown(bytes, 0, ::metrics::gauge!(metrics::FRAME_MEMORY));
+    status.runs_on(clock.clone());
     let mut pool_cameras = Vec::new();
     let mut sources = Vec::new();
     let device = if gpu.as_ref().is_some_and(|gpu| gpu.works) { Device::Gpu } else { Device::Cpu };
@@ -349,18 +350,27 @@ pub async fn start_from(
         let params = stream_params(config, camera.width, camera.height);
         let fragment = longest_fragment(&params);
         let credits = queue_size + fragment + FRAMES_IN_FLIGHT;
-        metrics::register_camera(name, queue_size);
-        let codec = backend::codec_name(d.encoder.codec);
-        ::metrics::gauge!(metrics::ENCODER_INFO, "camera" => name.clone(), "backend" => backend, "codec" => codec)
-            .set(1.0);
         pool_cameras.push(PoolCamera { name: name.clone(), params });
-        if !records {
-            continue;
+        if records {
+            sources.push((index, name.clone(), camera.clone(), total.sibling(credits)));
         }
-        metrics::register_device(&format!("camera {name}"));
-        sources.push((index, name.clone(), camera.clone(), total.sibling(credits)));
     }
-    metrics::register_run();
+    let has_arm = records && arm::robot_type(config.robot.kind).is_some();
+    let spill_limit_bytes = u64::from(config.limits.spill_mib) << 20;
+    metrics::register(&metrics::Setup {
+        cameras: config.robot.cameras.iter().map(|(name, camera)| (name.as_str(), camera.fps)).collect(),
+        fps: d.fps,
+        codec: d.encoder.codec,
+        gpu: gpu.as_ref().map(|gpu| gpu.works),
+        has_arm,
+        records,
+        queue_capacity: queue_size,
+        frame_memory_bytes: bytes,
+        spill_bytes: spill_limit_bytes,
+        episodes,
+        cycle_s: d.episode_time_s + d.reset_time_s,
+        now: clock.now(),
+    });
     let (introduce_coordinator, coordinator) = oneshot::channel();
     let (dataset_root, spill_dir) = (dataset.root().to_path_buf(), dataset.work_dir());
     status.send_modify(|s| {
@@ -368,7 +378,7 @@ pub async fn start_from(
         s.root = dataset_root.display().to_string();
         s.started_utc_ns = clock.now().utc_ns;
     });
-    let (workers, spill_limit_bytes) = (workers(config), u64::from(config.limits.spill_mib) << 20);
+    let workers = workers(config);
     let first_take = dataset.first_take();
     let waiting: Vec<u64> = dataset.waiting().iter().map(|waiting| waiting.report.take).collect();
     let gpu = gpu.map(|gpu| GpuUse {
@@ -408,11 +418,6 @@ pub async fn start_from(
         (false, false) => Pace::Saved,
         (false, true) => Pace::Waiting((queue_size / config.robot.cameras.len().max(1)).max(1)),
     };
-    let has_arm = records && arm::robot_type(config.robot.kind).is_some();
-    if has_arm {
-        metrics::register_arms();
-        metrics::register_device("the arm");
-    }
     let (open_camera, cues) = (devices.camera.clone(), replay.as_ref().map(|replay| replay.cues.clone()));
     let (fps, coordinator_clock) = (d.fps, clock.clone());
     let (recorded, schedule, on_low_disk) = (stage.recorded, stage.schedule, config.run.on_low_disk);

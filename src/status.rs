@@ -1,13 +1,13 @@
 //! What the terminal and `/status` show: a snapshot that the actors keep up to date.
 
-use crate::clock::Stamp;
+use crate::clock::{Clock, Stamp, SystemClock};
 use crate::console::scrapes::Scrapes;
 use crate::dataset::EpisodeSummary;
 use crate::disk_space::Room;
 use crate::events::{Event, Events, Severity};
 use serde::{Serialize, Serializer};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 /// Where the run is.
@@ -22,6 +22,22 @@ pub enum Phase {
     /// The last episodes are being encoded and saved.
     Finishing,
     Done,
+}
+
+impl Phase {
+    /// Every phase, for metrics that exist from the start.
+    pub const ALL: [Phase; 5] = [Phase::Starting, Phase::Recording, Phase::Resetting, Phase::Finishing, Phase::Done];
+
+    /// A metric label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Recording => "recording",
+            Phase::Resetting => "resetting",
+            Phase::Finishing => "finishing",
+            Phase::Done => "done",
+        }
+    }
 }
 
 /// A run at one moment.
@@ -101,18 +117,29 @@ pub struct CameraStatus {
     pub queue: usize,
 }
 
-/// What all parts of a run share: the snapshot, the events, and who reads its metrics.
-#[derive(Debug, Default)]
+/// What all parts of a run share: the snapshot, the events, who reads its metrics, and the time.
+#[derive(Default)]
 pub struct Shared {
     status: watch::Sender<Status>,
     pub events: Arc<Events>,
     pub scrapes: Scrapes,
+    clock: OnceLock<Arc<dyn Clock>>,
 }
 
 /// Of one run.
 pub type SharedStatus = Arc<Shared>;
 
 impl Shared {
+    /// From here on the time is that of a run's clock, which may be simulated.
+    pub fn runs_on(&self, clock: Arc<dyn Clock>) {
+        let _ = self.clock.set(clock);
+    }
+
+    /// Now, on the run's clock.
+    pub fn now(&self) -> Stamp {
+        self.clock.get().map_or_else(|| SystemClock::default().now(), |clock| clock.now())
+    }
+
     /// Tells what happened: one line of the log, and an event for whoever listens. In a JSON log the line has the event's
     /// own fields as `event`.
     pub fn tell(&self, at: Stamp, event: Event, text: impl Into<String>) {
@@ -123,6 +150,12 @@ impl Shared {
             Severity::Warning => tracing::warn!(event = json, "{}", told.text),
             Severity::Critical => tracing::error!(event = json, "{}", told.text),
         }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("status", &self.status).finish_non_exhaustive()
     }
 }
 

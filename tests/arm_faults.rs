@@ -150,14 +150,14 @@ fn error_bits_are_named_and_the_position_is_still_used() {
     let mut follower = connect(&sim).unwrap();
     sim.inject(Fault::ErrorBits(0x24), Some(6), usize::MAX);
     assert_eq!(follower.observe(within(AMPLE)).unwrap().len(), 6);
-    let fault = follower.take_faults().into_iter().find(|fault| fault.kind() == "servo_error").unwrap();
+    let fault = follower.take_faults().into_iter().find(|fault| fault.kind() == "overload").unwrap();
     assert_eq!(fault.motor().unwrap().name, "gripper");
-    check(fault, "servo_error", &["motor 6 (gripper)", "overheat, overload"]);
+    check(fault, "overload", &["motor 6 (gripper)", "overheat, overload"]);
     drop(follower);
 
     let sim = follower_bus();
     sim.inject(Fault::ErrorBits(0x20), Some(3), usize::MAX);
-    check(connect(&sim).err().unwrap(), "servo_error", &["motor 3 (elbow_flex)", "overload"]);
+    check(connect(&sim).err().unwrap(), "overload", &["motor 3 (elbow_flex)", "overload"]);
 }
 
 #[test]

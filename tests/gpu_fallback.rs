@@ -124,7 +124,7 @@ async fn a_gpu_that_fails_often_rests_and_is_used_again_when_it_works() {
     let probes = Arc::new(AtomicU64::new(0));
     let asked = probes.clone();
     let codec = GpuCodec { codec: Codec::H264, refusal: None, max_width: 0, max_height: 0, trial_ms: None };
-    let device = GpuDevice { id: 0, name: "the test".into(), refusal: None, codecs: vec![codec] };
+    let device = GpuDevice { id: 0, name: "the test".into(), pci_bus_id: None, refusal: None, codecs: vec![codec] };
     let works = GpuReport { devices: vec![device], ..GpuReport::default() };
     // It is found to work when it is looked at for the second time.
     let prober = Arc::new(move || match asked.fetch_add(1, Ordering::Relaxed) {

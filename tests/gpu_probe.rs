@@ -31,7 +31,13 @@ fn every_end_of_the_child_is_a_report() {
         api: Some("12.1".into()),
         fake: true,
         refusal: None,
-        devices: vec![GpuDevice { id: 0, name: "Card".into(), refusal: Some("no encoder".into()), codecs: vec![] }],
+        devices: vec![GpuDevice {
+            id: 0,
+            name: "Card".into(),
+            pci_bus_id: Some("0000:01:00.0".into()),
+            refusal: Some("no encoder".into()),
+            codecs: vec![],
+        }],
     };
     let json = serde_json::to_string(&found).unwrap();
     // What it is asked, and that a driver may print too.

@@ -45,7 +45,7 @@ fn every_expression_is_listed_with_what_it_needs() {
     }
 }
 
-/// What breaks a dashboard `d` (a panel of it is `p`, its first query `q`), and what has to be said of it.
+/// What breaks a dashboard `d` (a panel of it is `p`, with a query `q`; a table `t`), and what has to be said of it.
 const BROKEN: &[(&str, &str)] = &[
     ("p['type'] = 'timeseriez'", "type 'timeseriez' is none of Grafana's"),
     ("p['fieldConfig']['defaults']['unti'] = 's'", "unti: the SDK does not know it"),
@@ -75,11 +75,14 @@ const BROKEN: &[(&str, &str)] = &[
     ("p['targets'].append(q)", "expected queries with names of their own"),
     ("p['fieldConfig']['overrides'][0]['matcher']['options'] = 'Z'", "an override is for query 'Z'"),
     ("p['fieldConfig']['overrides'][0]['properties'][0]['id'] = 'custom.wobble'", "an override sets 'custom.wobble'"),
-    ("d['panels'][4]['transformations'][0]['id'] = 'smerge'", "transformation 'smerge'"),
-    ("d['panels'][4]['transformations'][0]['on'] = True", "on: the SDK does not know it"),
+    ("t['transformations'][0]['id'] = 'smerge'", "transformation 'smerge'"),
+    ("t['transformations'][0]['on'] = True", "on: the SDK does not know it"),
     ("d['templating']['list'] = d['templating']['list'][1:]", "expected a variable `datasource`"),
     ("d['templating']['list'][1]['query'] = 'cells()'", "expected label_values(series, label)"),
-    ("d['annotations']['list'][0]['expr'] = 'recorder_gone{instance=\"$instance\"}'", "recorder_gone is declared neither"),
+    (
+        "d['annotations']['list'][0]['expr'] = 'recorder_gone{instance=\"$instance\"}'",
+        "recorder_gone is declared neither",
+    ),
     ("del d['annotations']['list'][0]['titleFormat']", "expected titleFormat"),
     ("d['refresh'] = 10", "expected str, found 10"),
     ("d['theme'] = 'dark'", "theme: the SDK does not know it"),
@@ -101,7 +104,7 @@ for damage, expected in json.loads(sys.argv[2]):
     p = next(p for p in d["panels"] if p["title"] == "From capture to disk")
     if "overrides" in damage:
         p = next(p for p in d["panels"] if p["title"] == "GPU against CPU")
-    q = p["targets"][0]
+    q, t = p["targets"][0], next(p for p in d["panels"] if p["type"] == "table")
     exec(damage)
     found = check.dashboard(d, known)
     assert any(expected in line for line in found), f"{damage}: expected `{expected}`, found {found}"
@@ -116,18 +119,18 @@ for damage, expected in json.loads(sys.argv[2]):
 #[test]
 fn what_does_not_fit_around_the_dashboards_is_noticed() {
     let script = r#"
-import shutil, sys, tempfile
+import shutil, sys
 from pathlib import Path
-root = Path(sys.argv[1])
+root, copy = Path(sys.argv[1]), Path(sys.argv[2])
 sys.path.insert(0, str(root / "grafana"))
 from generator import check, deployment
-def change(file, old, new):
-    text = (copy / file).read_text()
-    assert old in text, f"{file} has no {old}"
-    (copy / file).write_text(text.replace(old, new))
+(copy / "src").mkdir()
+shutil.copy(root / "src/metrics.rs", copy / "src/metrics.rs")
+shutil.copytree(root / "grafana", copy / "grafana")
 def found():
     paths = [copy / "grafana/dashboards/cell.json", copy / "grafana/dashboards/fleet.json"]
     return [*check.files(copy, paths), *deployment.wrong(copy)]
+assert found() == [], found()
 metrics, compose, sources = "src/metrics.rs", "grafana/compose.yaml", "grafana/provisioning/datasources/prometheus.yaml"
 for damage, expected in [
     ((metrics, "recorder_spill_bytes", "recorder_overflow_bytes"), "recorder_spill_bytes is declared neither"),
@@ -148,16 +151,15 @@ for damage, expected in [
     (("grafana/prometheus.yml", "job_name: recorder", "job_name: camera"), "jobs that dashboards look for"),
     (("grafana/dashboards/fleet.json", "{", "["), "run grafana/generate.py"),
 ]:
-    with tempfile.TemporaryDirectory() as dir:
-        copy = Path(dir)
-        (copy / "src").mkdir()
-        shutil.copy(root / metrics, copy / metrics)
-        shutil.copytree(root / "grafana", copy / "grafana")
-        assert found() == [], found()
-        change(*damage)
-        lines = found()
-        assert any(expected in line for line in lines), f"{damage}: expected `{expected}`, found {lines}"
+    file, old, new = damage
+    text = (copy / file).read_text()
+    assert old in text, f"{file} has no {old}"
+    (copy / file).write_text(text.replace(old, new))
+    lines = found()
+    (copy / file).write_text(text)
+    assert any(expected in line for line in lines), f"{damage}: expected `{expected}`, found {lines}"
 "#;
-    let (ok, output) = run(Command::new(python()).args(["-c", script, env!("CARGO_MANIFEST_DIR")]));
+    let copy = tempfile::tempdir().unwrap();
+    let (ok, output) = run(Command::new(python()).args(["-c", script, env!("CARGO_MANIFEST_DIR")]).arg(copy.path()));
     assert!(ok, "{output}");
 }

@@ -215,7 +215,7 @@ async fn a_device_that_flaps_takes_nothing_down() {
             let arm_errors = summary.arm_errors.values().sum::<u64>();
             assert!(at == 2 || arm_errors == 0, "{name}: {arm_errors}");
         }
-        let page = metrics::render(page);
+        let page = metrics::render(page, Default::default());
         let loops = |device| format!("recorder_restart_loops_total{{device=\"{device}\"}}");
         for line in [format!("{} 1", loops(name)), format!("{} 0", loops("camera front"))] {
             assert!(page.contains(&line), "no {line} in {page}");

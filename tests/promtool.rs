@@ -51,7 +51,7 @@ async fn the_page_of_a_run_follows_the_conventions() {
     let dir = tempfile::tempdir().unwrap();
     let status = record(&config(SMALL, &dir.path().join("set"), &[]), simulated(), tampered(|_| Ok(()))).await;
     assert_eq!(status.saved, 2);
-    promtool(&["check", "metrics"], &metrics::render(handle));
+    promtool(&["check", "metrics"], &metrics::render(handle, Default::default()));
 }
 
 /// What stands behind `key: ` on any line, in order.

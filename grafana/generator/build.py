@@ -85,20 +85,21 @@ def properties(panel: Panel, query: Query):
     return found
 
 
-def expression(query: Query, cell: str):
-    return query.expr.replace("{CELL", "{" + cell)
+def filled(expr: str, cell: str):
+    """An expression with the dashboard's choice of recorders."""
+    return expr.replace("{CELL", "{" + cell)
 
 
 def target(panel: Panel, query: Query, ref: str, cell: str):
-    made = Dataquery().ref_id(ref).expr(expression(query, cell)).datasource(DATA_SOURCE).legend_format(query.legend)
+    made = Dataquery().ref_id(ref).expr(filled(query.expr, cell)).datasource(DATA_SOURCE).legend_format(query.legend)
     made = made.instant() if panel.kind in NOW else made.range()
     return made.format(PromQueryFormat.TABLE if panel.kind == "table" else PromQueryFormat.TIME_SERIES)
 
 
-def columns(panel: Panel, refs):
+def columns(panel: Panel):
     """The transformations of a table: one row for each set of labels, headings, and nothing else."""
     headings = dict(panel.labels)
-    for ref, query in zip(refs, panel.queries):
+    for ref, query in zip(ascii_uppercase, panel.queries):
         if query.legend:
             headings[f"Value #{ref}"] = query.legend
     if len(panel.queries) == 1:
@@ -144,6 +145,8 @@ def axes(made, panel: Panel):
         .stacking(looks.StackingConfig().mode(common.StackingMode.NORMAL if panel.stacked else common.StackingMode.NONE))
         .color_scheme(dash.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
     )
+    if panel.least is not None:
+        made = made.min(panel.least)
     if panel.logarithmic:
         made = made.scale_distribution(looks.ScaleDistributionConfig().type(common.ScaleDistribution.LOG).log(10))
     if panel.soft:
@@ -154,11 +157,16 @@ def axes(made, panel: Panel):
     return made
 
 
+def by_value(made):
+    return made.color_scheme(dash.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+
+
 def stat(made, panel: Panel):
     return (
-        made.color_mode(common.BigValueColorMode.BACKGROUND if panel.states else common.BigValueColorMode.VALUE)
+        by_value(made)
+        .color_mode(common.BigValueColorMode.BACKGROUND if panel.states else common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.NONE)
-        .text_mode(common.BigValueTextMode.VALUE_AND_NAME if panel.text == "both" else common.BigValueTextMode.VALUE)
+        .text_mode(common.BigValueTextMode.VALUE_AND_NAME if panel.named else common.BigValueTextMode.VALUE)
         .justify_mode(common.BigValueJustifyMode.CENTER)
         .reduce_options(looks.ReduceDataOptions().calcs(["lastNotNull"]))
     )
@@ -166,7 +174,8 @@ def stat(made, panel: Panel):
 
 def timeline(made, panel: Panel):
     return (
-        made.show_value(common.VisibilityMode.NEVER)
+        by_value(made)
+        .show_value(common.VisibilityMode.AUTO)
         .merge_values(True)
         .row_height(0.8)
         .line_width(0)
@@ -180,12 +189,15 @@ def timeline(made, panel: Panel):
     )
 
 
-def table(made, panel: Panel, refs):
-    made = made.transformations(columns(panel, refs)).align(common.FieldTextAlignment.AUTO)
+def table(made, panel: Panel):
+    made = by_value(made).transformations(columns(panel)).align(common.FieldTextAlignment.AUTO)
     if panel.sort:
         # What is worst stands on top: a small health, a great urgency.
         made = made.sort_by([looks.TableSortByFieldState().display_name(panel.sort).desc(panel.sort != "Health")])
     return made
+
+
+LOOKS = {"lines": axes, "bars": axes, "stat": stat, "timeline": timeline, "table": table}
 
 
 def build_panel(panel: Panel, number: int, cell: str):
@@ -203,13 +215,9 @@ def build_panel(panel: Panel, number: int, cell: str):
         .mappings(mappings(panel.states))
         .thresholds(thresholds("transparent" if panel.kind == "table" else panel.base, panel.steps))
     )
-    if panel.kind in ("lines", "bars"):
-        made = axes(made, panel)
-    else:
-        made = made.color_scheme(dash.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
-        made = {"stat": stat, "timeline": timeline}[panel.kind](made, panel) if panel.kind != "table" else table(made, panel, refs)
-    for name, value in (("min", panel.least), ("max", panel.most), ("decimals", panel.decimals), ("interval", panel.interval)):
-        if value is not None and not (name == "min" and panel.kind not in ("lines", "bars")):
+    made = LOOKS[panel.kind](made, panel)
+    for name, value in (("max", panel.most), ("decimals", panel.decimals), ("interval", panel.interval)):
+        if value is not None:
             made = getattr(made, name)(value)
     for ref, query in zip(refs, panel.queries):
         found = properties(panel, query)
@@ -217,6 +225,11 @@ def build_panel(panel: Panel, number: int, cell: str):
             made = made.override_by_name(query.legend, found)
         elif found:
             made = made.override_by_query(ref, found)
+    for heading, texts in panel.texts.items():
+        said = [model.ValueMap(options={value: model.ValueMappingResult(text=text) for value, text in texts.items()})]
+        made = made.override_by_name(heading, [prop("mappings", said), prop("custom.cellOptions", {"type": "auto", "wrapText": True})])
+    for heading, width in panel.widths.items():
+        made = made.override_by_name(heading, [prop("custom.width", width)])
     if panel.opens_cell:
         link = {"title": "Open this cell", "url": CELL_URL % "${__field.labels.instance}", "targetBlank": False}
         if panel.kind == "table":
@@ -234,7 +247,7 @@ def build_variable(variable, cell):
         dash.QueryVariable(variable.name)
         .label(variable.label)
         .datasource(DATA_SOURCE)
-        .query(f"label_values({expression(Query(variable.series), cell)}, {variable.value})")
+        .query(f"label_values({filled(variable.series, cell)}, {variable.value})")
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
         .multi(variable.many)
@@ -252,7 +265,7 @@ def build_annotation(annotation, cell):
         datasource=DATA_SOURCE,
         enable=annotation.enabled,
         icon_color=annotation.colour,
-        expr=expression(Query(annotation.expr), cell),
+        expr=filled(annotation.expr, cell),
     )
     made.text = annotation.text
     return made
@@ -267,7 +280,7 @@ def expressions(described):
     found = []
 
     def add(where, title, expr, how, needs=None):
-        expr = expression(Query(expr), 'instance=~"$instance"')
+        expr = filled(expr, 'instance=~"$instance"')
         for variable, value in FILLED:
             expr = expr.replace(variable, value)
         found.append(

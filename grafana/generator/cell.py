@@ -1,5 +1,5 @@
 """The dashboard of one cell: a recorder with its cameras and its arm. What is read from afar comes first."""
-from . import cell_detail
+from . import alarms, cell_detail
 from .model import ACT, CALM, DIM, FINE, GPU, LOOK, Annotation, Dashboard, Panel, Query, Variable
 from .words import (
     ALARM_STATES, ALARMS, ANY_STEPS, AWAY, AWAY_STATES, ENCODER, ENCODER_STATES, HEALTH, HEALTH_STATES, PHASE, PHASE_STATES,
@@ -8,55 +8,47 @@ from .words import (
 
 BANNER = (
     Panel(
-        "stat", "Is it fine?", width=5, height=5,
+        "stat", "Is it fine?", width=6, height=5,
         shows="One word for the whole cell, by the recording rule `instance:recorder_healthy:bool`: no alert fires, and it answers.",
         normal="FINE, green; OFF, grey, when its run is over.",
-        otherwise="the list of alarms says what it is; each alarm says what to do. A recorder that "
+        otherwise="the list of alarms says what it is, and what to do. A recorder that "
         "vanishes in the middle of a run is OFF for a minute, then NOT FINE (RecorderDown). NO DATA: Prometheus does not know this cell.",
         unit="none", queries=(Query(HEALTH),), states=HEALTH_STATES, steps=((1.0, FINE),), base=ACT, empty="NO DATA",
     ),
     Panel(
-        "stat", "It is", width=4, height=5,
+        "stat", "It is", width=5, height=5,
         shows="What the run does now.",
         normal="recording and resetting in turns; done at the end.",
         otherwise="no value: the recorder does not run. Done too early: the terminal or the log says why the run ended.",
         unit="none", queries=(Query(PHASE),), states=PHASE_STATES, base=DIM, empty="NOT RUNNING",
     ),
     Panel(
-        "stat", "Episodes", width=5, height=5,
+        "stat", "Episodes", width=6, height=5,
         shows="Episodes that are saved since this recorder was started, and how many the run is to record.",
         normal="the first grows to the second. A run that was interrupted begins to count anew; the data set's own count is below.",
         otherwise="see when the last one was saved, and the outcomes below.",
-        unit="none", decimals=0, text="both", base=CALM,
+        unit="none", decimals=0, named=True, base=CALM,
         queries=(
             Query('sum by (instance) (recorder_episodes_total{CELL,outcome="saved"})', "saved"),
             Query("max by (instance) (recorder_run_episodes{CELL})", "of"),
         ),
     ),
     Panel(
-        "stat", "Since the last save", width=5, height=5,
+        "stat", "Since the last save", width=7, height=5,
         shows="Time since an episode was saved, or since the run began; and the same in episodes with their resets.",
         normal="at most about one episode.",
         otherwise="orange from three episodes on, red from ten (RecorderNoEpisodeSaved): does the arm move, does anybody end the "
-        "takes, is a device away? After the end of a run it only says how long ago that was.",
-        unit="dtdurations", decimals=0, text="both", base=CALM,
+        "takes, is a device away? When the run is done, only how long ago it was is left.",
+        unit="dtdurations", decimals=0, named=True, base=CALM,
         queries=(Query(SAVE_AGE, "ago"), Query(SAVE_AGE_EPISODES, "episodes", unit="none", steps=SAVE_AGE_STEPS)),
-    ),
-    Panel(
-        "table", "Alarms now", width=5, height=5,
-        shows="The alerts that fire for this cell.",
-        normal="none.",
-        otherwise="PAGE comes before warning. What to do stands with each alert in grafana/alerts.yml and in Prometheus under Alerts.",
-        unit="none", queries=(Query(f"max by (alertname) ({ALARMS})", "How urgent", states=ALARM_STATES),),
-        labels={"alertname": "Alarm"}, sort="How urgent", empty="none",
     ),
 )
 
 NIGHT = (
     Panel(
-        "timeline", "The night", width=14, height=8,
+        "timeline", "The night", width=14, height=9,
         shows="What was when: health, what the run did, who encoded, which devices were away, whether there was room.",
-        normal="green health; the other rows without red. White gaps: the recorder did not run, or was not scraped.",
+        normal="green health; the other rows without red. Gaps: the recorder did not run, or was not scraped.",
         otherwise="look straight below at the same time; the cross-hair goes through all panels.",
         unit="none", empty="nothing was recorded in this time",
         queries=(
@@ -67,8 +59,9 @@ NIGHT = (
             Query(ROOM, "disk", states=ROOM_STATES),
         ),
     ),
+    alarms.now({}, width=10, height=9),
     Panel(
-        "timeline", "Alarms of the night", width=10, height=8,
+        "timeline", "Alarms of the night", width=24, height=5,
         shows="Which alert fired, from when to when.",
         normal="empty.",
         otherwise="begin with the one that fired first: the others often follow from it.",
@@ -98,7 +91,7 @@ EPISODES = (
         shows="Takes by what became of them, and rows that were saved.",
         normal="none failed.",
         otherwise="failed takes were not saved: the log says why.",
-        unit="none", decimals=0, text="both", base=CALM,
+        unit="none", decimals=0, named=True, base=CALM,
         queries=(
             Query('sum(recorder_episodes_total{CELL,outcome="saved"})', "saved"),
             Query('sum(recorder_episodes_total{CELL,outcome="discarded"})', "discarded"),
@@ -111,7 +104,7 @@ EPISODES = (
         shows="How far rows and frames of any camera are apart in the episodes that were saved, and takes that were refused for it.",
         normal="0: every row has its frame in every video.",
         otherwise="RecorderRowsWithoutFrames: stop, and run `recorder verify ROOT --deep` before anybody trains on it.",
-        unit="none", decimals=0, text="both", steps=ANY_STEPS,
+        unit="none", decimals=0, named=True, steps=ANY_STEPS,
         queries=(
             Query(
                 "max(abs(recorder_video_frames_total{CELL} - on (instance) group_left recorder_rows_total{CELL}))", "apart"

@@ -1,7 +1,8 @@
 """The dashboard of all cells: a row for each; a click opens the cell."""
+from . import alarms
 from .model import ACT, FINE, Annotation, Dashboard, Panel, Query, Variable
 from .words import (
-    ALARM_STATES, ALARMS, ANY_STEPS, BUDGET, BUDGET_STEPS, DISK_LEFT, DISK_STEPS, DROPPED, ENCODER, ENCODER_STATES, HEALTH,
+    ALARMS, ANY_STEPS, BUDGET, BUDGET_STEPS, DISK_LEFT, DISK_STEPS, DROPPED, ENCODER, ENCODER_STATES, HEALTH,
     HEALTH_STATES, PHASE, PHASE_STATES, QUEUE, QUEUE_STEPS, RATE_AXIS, RATE_RATIO, RATE_STEPS, SAVE_AGE, SAVE_AGE_EPISODES, SAVE_AGE_STEPS,
 )
 
@@ -21,7 +22,7 @@ WALL = (
         normal="green, or grey (OFF) when the run is over.",
         otherwise="click the red one.",
         unit="none", queries=(Query(HEALTH, "{{instance}}"),), states=HEALTH_STATES, steps=((1.0, FINE),), base=ACT,
-        text="both", opens_cell=True, empty="NO DATA",
+        named=True, opens_cell=True, empty="NO DATA",
     ),
     Panel(
         "table", "Every cell", width=24, height=10,
@@ -56,14 +57,7 @@ NIGHT = (
         otherwise="open the cell at that time: the time range goes along.",
         unit="none", states=HEALTH_STATES, queries=(Query(HEALTH, "{{instance}}"),), opens_cell=True,
     ),
-    Panel(
-        "table", "Alarms now", width=10, height=8,
-        shows="The alerts that fire, on any cell.",
-        normal="none.",
-        otherwise="PAGE comes before warning. What to do stands with each alert in grafana/alerts.yml and in Prometheus under Alerts.",
-        unit="none", queries=(Query(f"max by (instance, alertname) ({ALARMS})", "How urgent", states=ALARM_STATES),),
-        labels={"instance": "Cell", "alertname": "Alarm"}, sort="How urgent", empty="none", opens_cell=True,
-    ),
+    alarms.now({"instance": "Cell"}, width=10, height=8, opens_cell=True),
     Panel(
         "timeline", "What each cell did", width=14, height=8,
         shows="Which cell recorded when.",

@@ -67,11 +67,14 @@ class Panel:
     # Lines that change at once, not gradually: counts.
     stairs: bool = False
     stacked: bool = False
-    # "value", "name" (the series' name alone) or "both".
-    text: str = "value"
-    # Tables: labels that are columns, by heading; the column to sort by; whether values are shown, or labels only.
+    # Of a stat: with its name.
+    named: bool = False
+    # Of a table: labels that are columns, with their headings, and the column to sort by.
     labels: dict[str, str] = field(default_factory=dict)
     sort: str | None = None
+    # Of a table, by heading: what is shown in the place of a label's value; columns of a fixed width, in pixels.
+    texts: dict[str, dict[str, str]] = field(default_factory=dict)
+    widths: dict[str, int] = field(default_factory=dict)
     # A click leads to the cell.
     opens_cell: bool = False
 

@@ -20,10 +20,10 @@ PHASE = "max by (instance) (%s)" % " or ".join(
 PHASE_STATES = tuple(State(i, name, colour) for i, (name, colour) in enumerate(PHASE_NAMES, 1))
 
 SAVE_AGE = "max by (instance) (recorder_time_seconds{CELL} - recorder_last_save_timestamp_seconds{CELL})"
-# In episodes: how many could have been saved since. RecorderNoEpisodeSaved fires at ten.
+# In episodes: how many could have been saved since. RecorderNoEpisodeSaved fires at ten. Nobody waits for one after the run.
 SAVE_AGE_EPISODES = (
     "max by (instance) ((recorder_time_seconds{CELL} - recorder_last_save_timestamp_seconds{CELL})"
-    " / recorder_episode_cycle_seconds{CELL})"
+    ' / recorder_episode_cycle_seconds{CELL} and on (instance) recorder_phase{CELL,phase="done"} == 0)'
 )
 SAVE_AGE_STEPS = ((3.0, LOOK), (10.0, ACT))
 

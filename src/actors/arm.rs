@@ -181,15 +181,16 @@ impl Latest {
                 self.answered = Instant::now();
                 Ok(None)
             }
-            Err(error) => {
-                let kind = count(self.arm, &error);
-                if error.is_fatal() || self.answered.elapsed() > LONGEST_SILENCE {
-                    return Err(error);
-                }
-                Ok(Some(kind))
-            }
+            Err(error) if error.is_fatal() || self.answered.elapsed() > LONGEST_SILENCE => Err(error),
+            Err(error) => Ok(Some(count(self.arm, &error))),
         }
     }
+}
+
+/// An arm is gone, or cannot be had: counted as all that goes wrong with it.
+fn lost(arguments: &ArmArguments, arm: &'static str, error: ArmError) -> Lost {
+    count(arm, &error);
+    Lost::new(error, arguments.clock.as_ref())
 }
 
 fn count(arm: &'static str, error: &ArmError) -> &'static str {
@@ -226,14 +227,15 @@ fn lead(
     actions: &SyncSender<Action>,
     present: &Receiver<Vec<f32>>,
 ) -> Result<(), Lost> {
-    let lost = |error| Lost::new(error, arguments.clock.as_ref());
     let opened = match &arguments.replay {
         Some(replay) => next(present, stop).map(|present| Box::new(replay.start(&present)) as Box<dyn Teleop>),
-        None => (arguments.devices.teleop)(&arguments.config.teleop, &arguments.clock).map_err(lost)?,
+        None => (arguments.devices.teleop)(&arguments.config.teleop, &arguments.clock)
+            .map_err(|error| lost(arguments, "leader", error))?,
     };
     let Some(mut leader) = opened else { return Ok(()) };
     let result = lead_until_stopped(arguments, stop, ticks, actions, leader.as_mut());
-    report(leader.shutdown());
+    let errors = leader.shutdown();
+    report("leader", errors, leader.take_faults());
     result
 }
 
@@ -244,7 +246,7 @@ fn lead_until_stopped(
     actions: &SyncSender<Action>,
     leader: &mut dyn Teleop,
 ) -> Result<(), Lost> {
-    let lost = |error| Lost::new(error, arguments.clock.as_ref());
+    let lost = |error| lost(arguments, "leader", error);
     let values = leader.action(Instant::now() + FIRST_ANSWER).map_err(lost)?;
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
     let mut latest = Latest { arm: "leader", values, answered: Instant::now() };
@@ -270,11 +272,12 @@ fn follow(
     actions: &Receiver<Action>,
     present: &SyncSender<Vec<f32>>,
 ) -> Result<(), Lost> {
-    let lost = |error| Lost::new(error, arguments.clock.as_ref());
-    let opened = (arguments.devices.robot)(&arguments.config.robot, &arguments.clock).map_err(lost)?;
+    let opened = (arguments.devices.robot)(&arguments.config.robot, &arguments.clock)
+        .map_err(|error| lost(arguments, "follower", error))?;
     let Some(mut robot) = opened else { return Ok(()) };
     let result = follow_until_stopped(arguments, stop, ticks, (actions, present), robot.as_mut());
-    report(robot.shutdown());
+    let errors = robot.shutdown();
+    report("follower", errors, robot.take_faults());
     result
 }
 
@@ -285,7 +288,7 @@ fn follow_until_stopped(
     (actions, present): (&Receiver<Action>, &SyncSender<Vec<f32>>),
     robot: &mut dyn Robot,
 ) -> Result<(), Lost> {
-    let lost = |error| Lost::new(error, arguments.clock.as_ref());
+    let lost = |error| lost(arguments, "follower", error);
     let values = robot.observe(Instant::now() + FIRST_ANSWER).map_err(lost)?;
     let _ = present.try_send(values.clone());
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
@@ -344,8 +347,12 @@ fn next_action(actions: &Receiver<Action>, tick: u64, deadline: Instant) -> Opti
     }
 }
 
-fn report(errors: Vec<ArmError>) {
-    for error in errors {
+/// What went wrong at the very end, and what was not taken before.
+fn report(arm: &'static str, errors: Vec<ArmError>, faults: Vec<ArmError>) {
+    for error in &errors {
         tracing::error!("while letting go of the arm: {error}");
+    }
+    for error in errors.iter().chain(&faults) {
+        count(arm, error);
     }
 }

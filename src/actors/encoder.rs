@@ -8,6 +8,7 @@ use crate::codec::stream::StreamParams;
 use crate::frame::Frame;
 use crate::metrics;
 use crate::watchdog::{Call, Watched};
+use ::metrics::{Histogram, histogram};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use std::collections::HashMap;
@@ -53,6 +54,7 @@ struct Stream {
     camera: String,
     encoder: Box<dyn StreamEncoder>,
     backend: &'static str,
+    duration: Histogram,
     builder: FragmentBuilder,
     /// Nothing was encoded yet.
     new: bool,
@@ -89,7 +91,9 @@ impl ThreadLocalActor for Encoder {
                 let backend = backend::name(params.codec, *device);
                 state.log(&format!("{camera}: {backend} opened for {stream:?} with {params:?}"));
                 let builder = FragmentBuilder::new(encoder.format().clone(), params.gop, params.fps);
-                state.streams.insert(stream, Stream { generation, camera, encoder, backend, builder, new: true });
+                let duration = histogram!(metrics::ENCODE_DURATION, "camera" => camera.clone(), "backend" => backend);
+                let opened = Stream { generation, camera, encoder, backend, duration, builder, new: true };
+                state.streams.insert(stream, opened);
             }
             EncoderMessage::Push { stream, index, frame } => {
                 if let Some(frame) = frame.upgrade() {
@@ -118,12 +122,7 @@ impl EncoderState {
         // A stream that was closed: its take was discarded.
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let encoded = self.arguments.watched.during(Call::Encode, || stream.encoder.encode(frame, index))?;
-        ::metrics::histogram!(
-            metrics::ENCODE_DURATION,
-            "camera" => stream.camera.clone(),
-            "backend" => stream.backend
-        )
-        .record((encoded.decode + encoded.encode).as_secs_f64());
+        stream.duration.record((encoded.decode + encoded.encode).as_secs_f64());
         let generation = stream.generation;
         if std::mem::take(&mut stream.new) {
             let _ = self.arguments.pool.cast(PoolMessage::Started { stream: id, generation, index });

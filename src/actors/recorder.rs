@@ -18,7 +18,7 @@ use crate::losses::Loss;
 use crate::metrics;
 use crate::restart::{Decision, Device, KEEPS_FAILING, Policy, Restarts};
 use crate::run_state::Ending;
-use crate::status::SharedStatus;
+use crate::status::{Phase, SharedStatus};
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::BTreeMap;
@@ -295,6 +295,7 @@ impl Actor for Recorder {
             let _ = thread.await;
         }
         myself.get_cell().stop_children_and_wait(None, None).await;
+        metrics::phase(Phase::Done);
         if let Some(outcome) = state.outcome.take() {
             let _ = outcome.send(Err(RunError::Failed("the recorder was stopped".into())));
         }
@@ -368,7 +369,7 @@ impl RecorderState {
             self.tell(Event::DeviceFailing { device: name.clone() }, text);
             ::metrics::counter!(metrics::RESTART_LOOPS, "device" => name.clone()).increment(1);
         }
-        ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => "lost").increment(1);
+        ::metrics::counter!(metrics::ACTOR_RESTARTS, "actor" => label, "reason" => metrics::LOST).increment(1);
         restart_after(myself, &self.clock, device, delay);
         if before.is_none() {
             ::metrics::gauge!(metrics::DEVICE_AWAY, "device" => name.clone()).set(1.0);

@@ -36,13 +36,14 @@ pub fn start(
         scheduling::punctual(NICE);
         let (now, period) = (clock.now().mono_ns, tick_ns(1, fps));
         let start = now - now % period + 2 * period + phase_ns;
+        let jitter = ::metrics::histogram!(metrics::TICK_JITTER);
         for number in 0.. {
             let due = start + tick_ns(number, fps);
             if !sleeper.sleep_until(due) {
                 return;
             }
             let woke = clock.now();
-            ::metrics::histogram!(metrics::TICK_JITTER).record(woke.mono_ns.saturating_sub(due) as f64 / 1e9);
+            jitter.record(woke.mono_ns.saturating_sub(due) as f64 / 1e9);
             let tick = Tick { number, due: clock.stamp(due), woke };
             arms.send(tick, clock.as_ref());
             if coordinator.cast(CoordinatorMessage::Tick { tick, hold: clock.hold() }).is_err() {

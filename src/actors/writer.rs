@@ -20,6 +20,7 @@ use crate::run_state::Ending;
 use crate::spill::{Spill, SpillError};
 use crate::status::SharedStatus;
 use crate::supervision::{self, Health, Part};
+use ::metrics::{Counter, Histogram, counter, gauge, histogram};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,6 +139,8 @@ pub struct WriterState {
     backlog: Backlog,
     /// Frames dropped in the episode that was saved last.
     last_dropped: u64,
+    /// By camera.
+    meters: Vec<Meters>,
 }
 
 struct Take {
@@ -147,13 +150,40 @@ struct Take {
     /// Cameras whose video is whole, and what made it.
     encoded: BTreeMap<usize, String>,
     kept: Kept,
-    /// Rows of a camera whose frame could not be shown after all.
-    substituted: Vec<(usize, u64, DropReason)>,
+    /// By camera and row: frames that could not be shown after all.
+    substituted: BTreeMap<(usize, u64), DropReason>,
+    /// By camera, rows that are counted as showing a frame, new or repeated.
+    counted: Vec<u64>,
     /// The first [`MOST_SWITCHES`], and how many more there were.
     switches: Vec<(usize, EncoderSwitch)>,
     more_switches: u64,
     /// Bytes of its videos so far.
     video_bytes: u64,
+}
+
+/// What is counted of a camera's frames and fragments: looked up once.
+struct Meters {
+    camera: String,
+    written: Counter,
+    duplicated: Counter,
+    video_frames: Counter,
+    write_duration: Histogram,
+    lag: Histogram,
+}
+
+impl Meters {
+    fn new(camera: &str) -> Meters {
+        let counter = |name: &'static str| counter!(name, "camera" => camera.to_string());
+        let histogram = |name: &'static str| histogram!(name, "camera" => camera.to_string());
+        Meters {
+            camera: camera.to_string(),
+            written: counter(metrics::FRAMES_WRITTEN),
+            duplicated: counter(metrics::FRAMES_DUPLICATED),
+            video_frames: counter(metrics::VIDEO_FRAMES),
+            write_duration: histogram(metrics::WRITE_DURATION),
+            lag: histogram(metrics::ENCODE_LAG),
+        }
+    }
 }
 
 /// The frames of a take that are kept as they were captured.
@@ -218,7 +248,9 @@ impl ThreadLocalActor for Writer {
         let (coordinator, pool, takes, disk_news, backlog, last_dropped) = Default::default();
         let rate = Rate::new(arguments.dataset.fps());
         let disk = disk_space::Watch::new(arguments.min_free_bytes, arguments.little_room_s);
-        Ok(WriterState { arguments, coordinator, pool, takes, rate, disk, disk_news, backlog, last_dropped })
+        let meters = arguments.camera_names.iter().map(|name| Meters::new(name)).collect();
+        gauge!(metrics::DATASET_EPISODES).set(episodes as f64);
+        Ok(WriterState { arguments, coordinator, pool, takes, rate, disk, disk_news, backlog, last_dropped, meters })
     }
 
     async fn handle(
@@ -259,6 +291,7 @@ impl ThreadLocalActor for Writer {
         state: &mut WriterState,
     ) -> Result<(), ActorProcessingErr> {
         for (take, mut unfinished) in std::mem::take(&mut state.takes) {
+            unfinished.count_all(&state.meters);
             if unfinished.kept.parked {
                 tracing::warn!("take {take} waits on disk: the next run or `recorder regenerate` encodes and saves it");
                 continue;
@@ -282,9 +315,34 @@ impl ThreadLocalActor for Writer {
 }
 
 impl Take {
-    fn new(writer: EpisodeWriter, task: String) -> Take {
+    fn new(writer: EpisodeWriter, task: String, cameras: usize) -> Take {
         let (encoded, kept, substituted, switches, more_switches, video_bytes) = Default::default();
-        Take { writer, task, report: None, encoded, kept, substituted, switches, more_switches, video_bytes }
+        let (report, counted) = (None, vec![0; cameras]);
+        Take { writer, task, report, encoded, kept, substituted, counted, switches, more_switches, video_bytes }
+    }
+
+    /// Counts what became of the frames in a camera's rows, up to a row: shown, repeated, or dropped after all. So
+    /// captured = written + dropped, as soon as frames are encoded.
+    fn count(&mut self, camera: usize, meters: &Meters, rows: u64) {
+        let from = self.counted[camera];
+        if from >= rows {
+            return;
+        }
+        self.counted[camera] = rows;
+        let fresh = (from..rows).filter(|row| !self.writer.is_repeated(camera, *row)).count() as u64;
+        let lost = self.substituted.range((camera, from)..(camera, rows));
+        // A frame that is shown twice is dropped once.
+        let lost = lost.filter(|((camera, row), _)| !self.writer.is_repeated(*camera, *row));
+        let lost = lost.map(|(_, reason)| metrics::dropped(&meters.camera, *reason, 1)).count() as u64;
+        meters.written.increment(fresh - lost);
+        meters.duplicated.increment(rows - from - fresh + lost);
+    }
+
+    /// No more of its frames will be encoded here: those that are left count as written, wherever their take ends.
+    fn count_all(&mut self, meters: &[Meters]) {
+        for (camera, meters) in meters.iter().enumerate() {
+            self.count(camera, meters, self.writer.rows());
+        }
     }
 }
 
@@ -294,11 +352,16 @@ impl WriterState {
             WriterMessage::Begin { take } => {
                 self.look_at_disk();
                 let writer = self.arguments.dataset.begin(take, &self.arguments.task)?;
-                self.takes.insert(take, Take::new(writer, self.arguments.task.clone()));
+                self.takes.insert(take, Take::new(writer, self.arguments.task.clone(), self.meters.len()));
             }
             WriterMessage::Row { take, row, losses } => {
-                if let Some(open) = self.takes.get_mut(&take) {
-                    open.writer.push_row_after(*row, &losses)?;
+                match self.takes.get_mut(&take) {
+                    Some(open) => open.writer.push_row_after(*row, &losses)?,
+                    // Of a take that has failed, as its last ones.
+                    None => row.cameras.iter().zip(&self.meters).for_each(|(frame, meters)| {
+                        let counter = if frame.repeated { &meters.duplicated } else { &meters.written };
+                        counter.increment(1);
+                    }),
                 }
             }
             WriterMessage::End { report } => {
@@ -310,7 +373,8 @@ impl WriterState {
                 self.park(take)?;
             }
             WriterMessage::Discard { take } => {
-                if let Some(open) = self.takes.remove(&take) {
+                if let Some(mut open) = self.takes.remove(&take) {
+                    open.count_all(&self.meters);
                     open.writer.discard()?;
                 } else if self.arguments.dataset.undo(take)? {
                     let dropped = std::mem::take(&mut self.last_dropped);
@@ -318,23 +382,21 @@ impl WriterState {
                         s.dropped -= dropped;
                         s.last_episode = None;
                     });
+                    gauge!(metrics::DATASET_EPISODES).set(self.arguments.dataset.episodes() as f64);
                 }
             }
             WriterMessage::Fragment { stream, fragment, newest } => {
                 let Some(open) = self.takes.get_mut(&stream.take) else { return Ok(()) };
+                let meters = &self.meters[stream.camera];
                 let start = Instant::now();
                 open.writer.push_fragment(stream.camera, &fragment)?;
-                let camera = self.arguments.camera_names[stream.camera].clone();
-                ::metrics::histogram!(metrics::WRITE_DURATION, "camera" => camera)
-                    .record(start.elapsed().as_secs_f64());
-                for (index, reason) in &fragment.substituted {
-                    open.substituted.push((stream.camera, *index, *reason));
-                    metrics::dropped(&self.arguments.camera_names[stream.camera], *reason, 1);
-                }
+                meters.write_duration.record(start.elapsed().as_secs_f64());
+                let substituted = fragment.substituted.iter();
+                open.substituted.extend(substituted.map(|(index, reason)| ((stream.camera, *index), *reason)));
+                open.count(stream.camera, meters, open.writer.frames(stream.camera).min(open.writer.rows()));
                 if let Some(newest) = newest {
-                    let camera = self.arguments.camera_names[stream.camera].clone();
                     let lag = self.arguments.clock.now().mono_ns.saturating_sub(newest.mono_ns);
-                    ::metrics::histogram!(metrics::ENCODE_LAG, "camera" => camera).record(lag as f64 / 1e9);
+                    meters.lag.record(lag as f64 / 1e9);
                 }
                 let bytes = fragment.samples.iter().map(|s| s.data.len() as u64).sum();
                 open.video_bytes += bytes;
@@ -389,7 +451,8 @@ impl WriterState {
                 }
             }
             WriterMessage::KeptDamaged { take, reason } => {
-                if let Some(open) = self.takes.remove(&take) {
+                if let Some(mut open) = self.takes.remove(&take) {
+                    open.count_all(&self.meters);
                     // Else every start would stumble over it.
                     open.writer.give_up()?;
                     return Err(WriterError::Encoding(reason));
@@ -416,7 +479,9 @@ impl WriterState {
         for waiting in std::mem::take(&mut self.arguments.waiting) {
             let take = waiting.report.take;
             let writer = self.arguments.dataset.reopen(&waiting).map_err(|error| (take, error.into()))?;
-            let mut open = Take::new(writer, waiting.task);
+            let mut open = Take::new(writer, waiting.task, self.meters.len());
+            // The process that recorded it has counted its frames.
+            open.counted.fill(u64::MAX);
             open.report = Some(waiting.report);
             open.kept.all = true;
             open.kept.parked = true;
@@ -468,20 +533,27 @@ impl WriterState {
             if oldest.report.is_none() || oldest.encoded.len() < self.arguments.camera_names.len() {
                 return;
             }
-            let Some(open) = self.takes.remove(&take) else { return };
+            let Some(mut open) = self.takes.remove(&take) else { return };
+            open.count_all(&self.meters);
             let Some(report) = open.report else { return };
             // A frame that is shown twice is dropped once.
-            let once = open.substituted.into_iter().filter(|(camera, row, _)| !open.writer.is_repeated(*camera, *row));
-            let substituted: Vec<_> = once.map(|(camera, _, reason)| (camera, reason)).collect();
+            let once = open.substituted.iter().filter(|((camera, row), _)| !open.writer.is_repeated(*camera, *row));
+            let substituted: Vec<_> = once.map(|((camera, _), reason)| (*camera, *reason)).collect();
+            let frames: Vec<u64> = (0..self.meters.len()).map(|camera| open.writer.frames(camera)).collect();
             let names = &self.arguments.camera_names;
             let mut counters = EpisodeCounters::of(names, &report, &substituted, &open.encoded, &open.switches);
             counters.more_encoder_switches = open.more_switches;
             match self.arguments.dataset.commit(open.writer, &open.task, &counters) {
                 Ok(committed) => {
-                    let ended = report.ended.mono_ns;
-                    let seconds = self.arguments.clock.now().mono_ns.saturating_sub(ended) as f64 / 1e9;
-                    ::metrics::histogram!(metrics::SAVE_DURATION).record(seconds);
-                    ::metrics::counter!(metrics::EPISODES, "outcome" => "saved").increment(1);
+                    let (ended, now) = (report.ended.mono_ns, self.arguments.clock.now());
+                    let seconds = now.mono_ns.saturating_sub(ended) as f64 / 1e9;
+                    // Both in this moment: whoever compares them meets no difference in between.
+                    counter!(metrics::ROWS).increment(committed.frames);
+                    self.meters.iter().zip(frames).for_each(|(meters, n)| meters.video_frames.increment(n));
+                    histogram!(metrics::SAVE_DURATION).record(seconds);
+                    counter!(metrics::EPISODES, "outcome" => "saved").increment(1);
+                    gauge!(metrics::DATASET_EPISODES).set(self.arguments.dataset.episodes() as f64);
+                    gauge!(metrics::LAST_SAVE).set(metrics::seconds(now));
                     self.tell_saved(&committed.summary, seconds);
                     (self.arguments.on_saved)(&committed.summary, Duration::from_secs_f64(seconds));
                     let dropped: u64 = counters.cameras.values().flat_map(|camera| camera.dropped.values()).sum();
@@ -493,7 +565,12 @@ impl WriterState {
                     let episode_index = committed.episode_index;
                     self.tell(CoordinatorMessage::TakeSaved { take, episode_index, seconds }).await;
                 }
-                Err(error) => self.fail(take, &error.to_string()).await,
+                Err(error) => {
+                    if let DatasetError::FrameCount { camera, .. } = &error {
+                        counter!(metrics::FRAME_MISMATCHES, "camera" => camera.clone()).increment(1);
+                    }
+                    self.fail(take, &error.to_string()).await;
+                }
             }
         }
     }
@@ -548,7 +625,9 @@ impl WriterState {
 
     async fn fail(&mut self, take: TakeId, reason: &str) {
         // The folder is kept: the next start saves what can be read of it.
-        self.takes.remove(&take);
+        if let Some(mut open) = self.takes.remove(&take) {
+            open.count_all(&self.meters);
+        }
         self.tell(CoordinatorMessage::TakeFailed { take, reason: reason.to_string() }).await;
     }
 

@@ -103,7 +103,7 @@ impl ArmError {
             ArmError::Timeout { .. } => "timeout",
             ArmError::Checksum { .. } => "checksum",
             ArmError::Foreign { .. } => "protocol",
-            ArmError::Servo { .. } => "servo_error",
+            ArmError::Servo { bits, .. } => bits.kind(),
             ArmError::MotorsMissing { .. } | ArmError::WrongModel { .. } | ArmError::MixedFirmware { .. } => "motors",
             ArmError::Calibration(_) => "calibration",
             ArmError::NotKept { .. } => "not_kept",
@@ -117,11 +117,14 @@ impl ArmError {
     }
 
     /// Every value of [`ArmError::kind`], for metrics that exist from the start.
-    pub const KINDS: [&'static str; 12] = [
+    pub const KINDS: [&'static str; 15] = [
         "port",
         "timeout",
         "checksum",
         "protocol",
+        "overload",
+        "overheat",
+        "voltage",
         "servo_error",
         "motors",
         "calibration",

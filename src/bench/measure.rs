@@ -4,7 +4,7 @@ use super::machine;
 use super::plan::Encoding;
 use crate::actors::recorder::RunError;
 use crate::check;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Stamp, SystemClock};
 use crate::codec::backend::{self, Device, OpenEncoder, StreamEncoder};
 use crate::codec::stream::Encoded;
 use crate::codec::{CodecError, SampleFormat};
@@ -199,7 +199,7 @@ impl StreamEncoder for Timed {
 
 /// The writer's work so far in this process.
 fn write_time() -> Option<Duration> {
-    let page = metrics::render(metrics::install()?);
+    let page = metrics::render(metrics::install()?, Stamp::default());
     Some(Duration::from_secs_f64(sum(&page, metrics::WRITE_DURATION)))
 }
 

@@ -140,7 +140,7 @@ mod tests {
             trial_ms: None,
         };
         let codecs = [Codec::H264, Codec::Hevc, Codec::Av1].map(codec).to_vec();
-        let device = GpuDevice { id: 0, name: "a GPU".into(), refusal: None, codecs };
+        let device = GpuDevice { id: 0, name: "a GPU".into(), pci_bus_id: None, refusal: None, codecs };
         GpuReport { devices: vec![device], ..GpuReport::default() }
     }
 

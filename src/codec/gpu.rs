@@ -34,6 +34,8 @@ pub struct GpuDevice {
     pub id: u32,
     /// The driver's name of it, such as "NVIDIA GeForce RTX 4090".
     pub name: String,
+    /// Its place on the PCI bus, such as "0000:01:00.0", if the driver tells it: numbers depend on who counts.
+    pub pci_bus_id: Option<String>,
     /// Why it cannot be used at all, in one line.
     pub refusal: Option<String>,
     /// H.264, H.265, AV1, usable or not; empty if the device cannot be used.
@@ -102,13 +104,17 @@ pub fn probe_for_parent() -> String {
 
 /// Runs `PROGRAM encoders --probe-in-process` and reads its report. Whatever goes wrong with it is the report's refusal.
 pub fn probe_in_child(program: &Path, timeout: Duration) -> GpuReport {
-    child::ask(program, &["encoders", "--probe-in-process"], timeout).unwrap_or_else(|no_answer| {
-        GpuReport::refused(match no_answer {
-            NoAnswer::Crashed(signal) => format!("the NVIDIA driver crashed when asked (signal {signal})"),
-            NoAnswer::Silent(timeout) => format!("the NVIDIA driver did not answer within {} s", timeout.as_secs_f64()),
-            other => format!("the search for NVIDIA GPUs {other}"),
-        })
-    })
+    child::ask(program, &["encoders", "--probe-in-process"], timeout)
+        .unwrap_or_else(|no_answer| GpuReport::refused(blame(no_answer, "the search for NVIDIA GPUs")))
+}
+
+/// Why a child that asks the driver gave no answer, in one line: `what` it did, or else the driver.
+pub fn blame(no_answer: NoAnswer, what: &str) -> String {
+    match no_answer {
+        NoAnswer::Crashed(signal) => format!("the NVIDIA driver crashed when asked (signal {signal})"),
+        NoAnswer::Silent(timeout) => format!("the NVIDIA driver did not answer within {} s", timeout.as_secs_f64()),
+        other => format!("{what} {other}"),
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +133,7 @@ mod tests {
         let device = |id, refusal: Option<&str>, codecs| GpuDevice {
             id,
             name: "Card".into(),
+            pci_bus_id: None,
             refusal: refusal.map(str::to_string),
             codecs,
         };

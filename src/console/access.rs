@@ -120,7 +120,9 @@ pub fn token_expected() -> String {
 /// Why the token cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    #[error("metrics.token_file: {path}: expected a file with the token, found {error}; write one there that the recorder may read: {MAKE_TOKEN}")]
+    #[error(
+        "metrics.token_file: {path}: expected a file with the token, found {error}; write one there that the recorder may read: {MAKE_TOKEN}"
+    )]
     Unreadable { path: PathBuf, error: std::io::Error },
     #[error("metrics.token_file: {path}: expected {expected}, found {found}; {MAKE_TOKEN}")]
     Unusable { path: PathBuf, expected: String, found: String },
@@ -360,7 +362,11 @@ mod tests {
             (&networks, Some(TOKEN), "::ffff:127.0.0.1", "", Ok(())),
         ] {
             let name = if given.is_empty() { "" } else { "authorization" };
-            assert_eq!(judged(&access(allow, token), peer, name, given), expected, "{allow:?} {token:?} {peer} {given}");
+            assert_eq!(
+                judged(&access(allow, token), peer, name, given),
+                expected,
+                "{allow:?} {token:?} {peer} {given}"
+            );
         }
     }
 

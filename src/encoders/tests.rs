@@ -8,7 +8,7 @@ fn gpu_codec(codec: Codec, refusal: Option<&str>) -> GpuCodec {
 }
 
 fn gpu(id: u32, refusal: Option<&str>, codecs: Vec<GpuCodec>) -> GpuDevice {
-    GpuDevice { id, name: format!("Card {id}"), refusal: refusal.map(str::to_string), codecs }
+    GpuDevice { id, name: format!("Card {id}"), pci_bus_id: None, refusal: refusal.map(str::to_string), codecs }
 }
 
 /// `encoder codec where refusal`, of what could be on a GPU.

@@ -63,9 +63,11 @@ fn program(words: &Words) -> Option<(&str, Vec<&str>)> {
 
 /// Looks whether a command can be run, without running it: whether its program is there, and whether the shell can read it.
 pub fn look(words: &Words) -> Result<(), Problem> {
-    let problem = |found: String, remedy: &str| Problem::new("notify.command", "a command that can be run", found, remedy);
+    let problem =
+        |found: String, remedy: &str| Problem::new("notify.command", "a command that can be run", found, remedy);
     let ask = |arguments: &[&str]| Command::new("sh").args(arguments).stdin(Stdio::null()).output();
-    let no_shell = |error: io::Error| problem(format!("no shell ({error})"), "install sh, or give a program and arguments");
+    let no_shell =
+        |error: io::Error| problem(format!("no shell ({error})"), "install sh, or give a program and arguments");
     let program = match words {
         Words::One(line) => {
             // Reads it, and executes nothing.

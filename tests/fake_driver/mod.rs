@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 pub const CUDA: &str = "libcuda.so.1";
 pub const NVENC: &str = "libnvidia-encode.so.1";
+pub const NVML: &str = "libnvidia-ml.so.1";
 
-/// A folder with both libraries of the driver, for `LD_LIBRARY_PATH`.
+/// A folder with all libraries of the driver, for `LD_LIBRARY_PATH`.
 pub fn folder() -> PathBuf {
-    folder_with(&[CUDA, NVENC])
+    folder_with(&[CUDA, NVENC, NVML])
 }
 
 /// A folder with some of the libraries. The others cannot be loaded, even if this machine has them.
@@ -21,7 +22,7 @@ pub fn folder_with(libraries: &[&str]) -> PathBuf {
     std::fs::create_dir_all(&folder).unwrap();
     let library = library();
     // `libcuda.so` is for those that build with CUDA; the recorder's loader asks for it first.
-    for (link, name) in [(CUDA, CUDA), ("libcuda.so", CUDA), (NVENC, NVENC)] {
+    for (link, name) in [(CUDA, CUDA), ("libcuda.so", CUDA), (NVENC, NVENC), (NVML, NVML)] {
         // The loader stops at what is no library: it does not go on to the machine's own.
         let target = if libraries.contains(&name) { &*library } else { Path::new("/dev/null") };
         let link = folder.join(link);

@@ -26,7 +26,7 @@ use crate::schedule::Schedule;
 use crate::status::{self, SharedStatus};
 use crate::supervision::{Health, Part};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use shown::Rate;
+use shown::{Meters, Rate};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -131,6 +131,7 @@ pub struct CoordinatorState {
     /// The next take waits for encoders, or for room.
     held: bool,
     rates: Vec<Rate>,
+    meters: Meters,
     losses: losses::Losses,
     /// Ticks up to this one may have no sample, since the arm is or was away.
     arm_lost_until: Option<u64>,
@@ -180,6 +181,7 @@ impl Actor for Coordinator {
             disk_full: false,
             held: false,
             rates: arguments.cameras.iter().map(|_| Rate::default()).collect(),
+            meters: Meters::new(&arguments),
             losses: losses::Losses::default(),
             arm_lost_until: None,
             tick: 0,

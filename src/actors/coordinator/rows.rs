@@ -85,10 +85,8 @@ impl CoordinatorState {
                 account.gaps.add(index, self.losses.reason(Device::Camera(camera)));
             }
             let fresh = u64::from(!selection.repeated);
-            ::metrics::counter!(metrics::FRAMES_CAPTURED, "camera" => name.clone())
-                .increment(fresh + selection.dropped.len() as u64);
-            ::metrics::counter!(metrics::FRAMES_WRITTEN, "camera" => name.clone()).increment(fresh);
-            ::metrics::counter!(metrics::FRAMES_DUPLICATED, "camera" => name.clone()).increment(1 - fresh);
+            // What rows show is written or repeated once it is encoded: the writer counts it.
+            self.meters.cameras[camera].captured.increment(fresh + selection.dropped.len() as u64);
             for reason in &selection.dropped {
                 metrics::dropped(name, *reason, 1);
             }
@@ -105,7 +103,7 @@ impl CoordinatorState {
             let _ = arguments.pool.cast(PoolMessage::Push { stream: StreamId { take, camera }, index, frame });
         }
         if row.cameras.len() > 1 {
-            ::metrics::histogram!(metrics::CAMERA_SKEW).record(newest.saturating_sub(oldest) as f64 / 1e9);
+            self.meters.skew.record(newest.saturating_sub(oldest) as f64 / 1e9);
         }
         if let Some(sample) = &self.sample {
             // A sample of another tick: this one's never came.
@@ -113,6 +111,7 @@ impl CoordinatorState {
             let (state_reused, action_reused) = (missed || sample.state_reused, missed || sample.action_reused);
             let lost = missed && self.arm_lost_until.is_some_and(|until| tick.number <= until);
             report.arm_misses += u64::from(state_reused || action_reused);
+            self.meters.arm_misses.increment(u64::from(state_reused || action_reused));
             if lost {
                 report.arm_gaps.add(index, self.losses.reason(Device::Arm));
             }

@@ -1,12 +1,13 @@
 //! What people and programs are shown of it.
 
-use super::CoordinatorState;
+use super::{CoordinatorArguments, CoordinatorState};
 use crate::clock::Stamp;
 use crate::episode::Phase;
 use crate::frame::CameraIndex;
 use crate::losses::Loss;
 use crate::metrics;
 use crate::status;
+use ::metrics::{Counter, Histogram, counter, histogram};
 use std::collections::VecDeque;
 
 impl CoordinatorState {
@@ -22,6 +23,7 @@ impl CoordinatorState {
         if let Some(report) = &mut self.open {
             report.cameras[camera].lost_before_capture += missing;
             self.lost_before_capture[camera] += missing;
+            self.meters.cameras[camera].missed.increment(missing);
         }
     }
 
@@ -35,15 +37,16 @@ impl CoordinatorState {
         let schedule_left_s = self.arguments.schedule.left_s(self.arguments.clock.now());
         ::metrics::gauge!(metrics::SCHEDULE_LEFT).set(schedule_left_s.unwrap_or(f64::INFINITY));
         let now_ns = self.arguments.clock.now().mono_ns;
+        let (phase, elapsed, left) = match self.run.phase() {
+            Phase::Recording { rows, .. } => (status::Phase::Recording, rows, plan.ticks_per_episode - rows),
+            Phase::Resetting { ticks_left } => {
+                (status::Phase::Resetting, plan.ticks_per_reset - ticks_left, ticks_left)
+            }
+            Phase::Done if self.ended => (status::Phase::Done, 0, 0),
+            Phase::Done => (status::Phase::Finishing, 0, 0),
+        };
+        metrics::phase(phase);
         self.arguments.status.send_modify(|s| {
-            let (phase, elapsed, left) = match self.run.phase() {
-                Phase::Recording { rows, .. } => (status::Phase::Recording, rows, plan.ticks_per_episode - rows),
-                Phase::Resetting { ticks_left } => {
-                    (status::Phase::Resetting, plan.ticks_per_reset - ticks_left, ticks_left)
-                }
-                Phase::Done if self.ended => (status::Phase::Done, 0, 0),
-                Phase::Done => (status::Phase::Finishing, 0, 0),
-            };
             s.phase = phase;
             s.held = self.held;
             s.schedule_left_s = schedule_left_s;
@@ -66,6 +69,33 @@ impl CoordinatorState {
                 shown.repeated = account.repeated;
             }
         });
+    }
+}
+
+/// What is counted for every frame: looked up once.
+pub(super) struct Meters {
+    pub cameras: Vec<CameraMeters>,
+    pub skew: Histogram,
+    pub arm_misses: Counter,
+}
+
+/// Of one camera.
+pub(super) struct CameraMeters {
+    pub captured: Counter,
+    pub missed: Counter,
+}
+
+impl Meters {
+    pub(super) fn new(arguments: &CoordinatorArguments) -> Meters {
+        let of = |name: &String| CameraMeters {
+            captured: counter!(metrics::FRAMES_CAPTURED, "camera" => name.clone()),
+            missed: counter!(metrics::FRAMES_MISSED, "camera" => name.clone()),
+        };
+        Meters {
+            cameras: arguments.cameras.iter().map(|camera| of(&camera.name)).collect(),
+            skew: histogram!(metrics::CAMERA_SKEW),
+            arm_misses: counter!(metrics::ARM_MISSES),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::super::encoder::{Encoder, EncoderArguments, EncoderMessage};
 use super::super::writer::WriterMessage;
 use super::{Failure, Home, PoolMessage, PoolState, StreamId, Switch, is_made_on_cpu};
-use crate::codec::backend::{self, Device};
+use crate::codec::backend::Device;
 use crate::codec::nvenc::Reason;
 use crate::config::schema::OnGpuFailure;
 use crate::events::Event;
@@ -148,7 +148,7 @@ impl PoolState {
             return self.go_on(id, Home::Worker(slot), failure, since);
         }
         ::metrics::counter!(metrics::ENCODER_FALLBACKS,
-            "from" => stream.backend(), "to" => "disk", "reason" => failure.kind)
+            "from" => stream.backend(), "to" => metrics::ON_DISK, "reason" => failure.kind)
         .increment(1);
         if self.arguments.gpu.as_ref().is_some_and(|gpu| gpu.on_failure == OnGpuFailure::Stop) {
             return self.fail(id.take, &format!("the GPU encoder failed: {words}; on_gpu_failure = \"stop\""));
@@ -163,7 +163,9 @@ impl PoolState {
             stream.generation += 1;
             stream.tail.clear();
             stream.spill.rewind(stream.next_frame);
+            self.placed(id, None);
         } else {
+            self.placed(id, None);
             self.close(id);
             let _ = self.arguments.writer.cast(WriterMessage::EncodeLater { stream: id });
         }
@@ -180,9 +182,8 @@ impl PoolState {
         stream.switch.get_or_insert_with(|| Switch { from, failure: failure.clone(), since });
         ::metrics::counter!(metrics::ENCODER_FALLBACKS, "from" => from, "to" => to, "reason" => failure.kind)
             .increment(1);
-        let camera = self.arguments.cameras[id.camera].name.clone();
-        let codec = backend::codec_name(stream.params.codec);
-        metrics::encoder_changed(&camera, codec, from, to);
+        let device = stream.home.device();
+        self.placed(id, device);
         let stream = &self.streams[&id];
         let Some(actor) = self.actor(&stream.home) else { return };
         self.send_open(id, stream);
@@ -226,7 +227,7 @@ impl PoolState {
             let words = format!("hangs since {} ms in {what}", time.as_millis());
             self.abandon_session(myself, id);
             let since = Instant::now().checked_sub(time).unwrap_or_else(Instant::now);
-            self.session_failed(myself, id, &Failure { kind: "hang", words }, since).await?;
+            self.session_failed(myself, id, &Failure { kind: Failure::HANG, words }, since).await?;
         }
         Ok(())
     }

@@ -48,7 +48,9 @@ impl PoolState {
         let busy = kept().count() - waiting.len();
         for id in waiting.into_iter().take(self.workers.len().saturating_sub(busy)) {
             let codec = self.arguments.cameras[id.camera].params.codec;
-            let Some(device) = self.device_for(codec) else {
+            let device = self.device_for(codec);
+            self.placed(id, device);
+            let Some(device) = device else {
                 let _ = self.arguments.writer.cast(WriterMessage::NoEncoder { take: id.take });
                 continue;
             };

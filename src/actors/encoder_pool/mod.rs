@@ -13,6 +13,7 @@
 
 mod failover;
 mod kept;
+mod meters;
 mod streams;
 
 pub use streams::SPILL_WARNING;
@@ -22,6 +23,7 @@ use super::writer::WriterMessage;
 use crate::clock::{Clock, Hold};
 use crate::codec::backend::{Device, OpenEncoder};
 use crate::codec::gpu::Prober;
+use crate::codec::nvenc::Reason;
 use crate::codec::stream::StreamParams;
 use crate::codec::{CodecError, Fragment, fragment};
 use crate::config::schema::{Codec, OnGpuFailure};
@@ -34,6 +36,7 @@ use crate::spill::Spill;
 use crate::status::SharedStatus;
 use crate::supervision::{Health, Part};
 use crate::watchdog::Watched;
+use meters::Meters;
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -84,8 +87,20 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Every kind.
+    pub const KINDS: [&'static str; 9] = {
+        let [a, b, c, d, e, f] = Reason::ALL;
+        [a.name(), b.name(), c.name(), d.name(), e.name(), f.name(), Failure::PANIC, Failure::STOPPED, Failure::HANG]
+    };
+    /// The encoder's thread panicked.
+    const PANIC: &'static str = "panic";
+    /// It ended without an error.
+    const STOPPED: &'static str = "stopped";
+    /// It has been busy with one picture for too long.
+    const HANG: &'static str = "hang";
+
     fn of(error: &ActorProcessingErr) -> Failure {
-        let kind = error.downcast_ref::<CodecError>().map_or("panic", |error| error.reason().name());
+        let kind = error.downcast_ref::<CodecError>().map_or(Failure::PANIC, |error| error.reason().name());
         Failure { kind, words: error.to_string() }
     }
 }
@@ -159,6 +174,8 @@ pub struct PoolState {
     probing: Option<Hold>,
     spilled_bytes: u64,
     spill_warned: bool,
+    /// By camera.
+    meters: Vec<Meters>,
 }
 
 /// A thread on the CPU, for streams of several cameras.
@@ -253,7 +270,9 @@ impl ThreadLocalActor for EncoderPool {
             probing: None,
             spilled_bytes: 0,
             spill_warned: false,
+            meters: Vec::new(),
         };
+        state.meters = state.meters();
         for _ in 0..state.arguments.workers.max(1) {
             let (actor, _) = state.spawn(&myself, Device::Cpu).await?;
             let restarts = Restarts::new(Policy::ENCODER);
@@ -345,9 +364,10 @@ impl ThreadLocalActor for EncoderPool {
         // put at the end of the queue.
         let died = match event {
             SupervisionEvent::ActorFailed(who, error) => Some((who.get_id(), Failure::of(&error))),
-            SupervisionEvent::ActorTerminated(who, _, reason) => {
-                Some((who.get_id(), Failure { kind: "stopped", words: reason.unwrap_or_else(|| "stopped".into()) }))
-            }
+            SupervisionEvent::ActorTerminated(who, _, reason) => Some((
+                who.get_id(),
+                Failure { kind: Failure::STOPPED, words: reason.unwrap_or_else(|| "stopped".into()) },
+            )),
             _ => None,
         };
         if let Some((encoder, failure)) = died {

@@ -61,6 +61,7 @@ impl PoolState {
         for camera in 0..self.arguments.cameras.len() {
             let id = StreamId { take, camera };
             let device = self.device_for(self.arguments.cameras[camera].params.codec);
+            self.placed(id, device);
             let (Some(device), true) = (device, self.arguments.keeping != Keeping::Instead) else {
                 let _ = self.arguments.writer.cast(WriterMessage::EncodeLater { stream: id });
                 continue;
@@ -254,8 +255,7 @@ impl PoolState {
             // The frames of the fragment being made do not wait.
             .map(|(_, s)| s.tail.len().saturating_sub(longest_fragment(&s.params)) + s.spill.len())
             .sum();
-        let camera = self.arguments.cameras[id.camera].name.clone();
-        ::metrics::gauge!(metrics::QUEUE_FRAMES, "camera" => camera).set(waiting as f64);
+        self.meters[id.camera].queue.set(waiting as f64);
         self.arguments.status.send_modify(|s| {
             if let Some(shown) = s.cameras.get_mut(id.camera) {
                 shown.queue = waiting;

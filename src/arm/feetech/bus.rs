@@ -205,7 +205,11 @@ impl Bus {
             while let Some(next) = self.decoder.next(params) {
                 match next {
                     Ok(reply) if reply.params.len() == params => match ids.iter().position(|id| *id == reply.id) {
-                        Some(index) if replies[index].is_none() => replies[index] = Some(reply),
+                        Some(index) if replies[index].is_none() => {
+                            // Whatever becomes of the others'.
+                            self.note_bits(&reply);
+                            replies[index] = Some(reply);
+                        }
                         _ => foreign = true,
                     },
                     Ok(_) => foreign = true,
@@ -227,14 +231,15 @@ impl Bus {
             }
             overdue = Instant::now() >= until;
         }
-        let replies: Vec<Packet> = replies.into_iter().flatten().collect();
-        for reply in &replies {
-            let bits = ErrorBits(reply.code);
-            if bits.any() {
-                self.note(ArmError::Servo { port: self.path.clone(), motor: self.motor(reply.id), bits });
-            }
+        Ok(replies.into_iter().flatten().map(|reply| reply.params).collect())
+    }
+
+    /// Keeps the error that a motor reports with its reply.
+    fn note_bits(&mut self, reply: &Packet) {
+        let bits = ErrorBits(reply.code);
+        if bits.any() {
+            self.note(ArmError::Servo { port: self.path.clone(), motor: self.motor(reply.id), bits });
         }
-        Ok(replies.into_iter().map(|reply| reply.params).collect())
     }
 
     fn transmit(&mut self, packet: &Packet) -> Result<(), ArmError> {

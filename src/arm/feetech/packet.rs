@@ -170,6 +170,14 @@ pub struct ErrorBits(pub u8);
 impl ErrorBits {
     const NAMES: [(u8, &'static str); 5] =
         [(1, "input voltage"), (2, "angle sensor"), (4, "overheat"), (8, "overcurrent"), (32, "overload")];
+    /// Those that have a kind of their own, the most serious first: an overloaded joint is pushed against something now, one
+    /// that is hot will stop soon, and a wrong voltage is in all motors.
+    const KINDS: [(u8, &'static str); 3] = [(32, "overload"), (4, "overheat"), (1, "voltage")];
+
+    /// The most serious of them, from a bounded set: a metric label.
+    pub fn kind(self) -> &'static str {
+        Self::KINDS.iter().find(|(bit, _)| self.0 & bit != 0).map_or("servo_error", |(_, kind)| *kind)
+    }
 
     /// True when a bit is set.
     pub fn any(self) -> bool {
@@ -225,6 +233,9 @@ mod tests {
     fn error_bits_by_name() {
         assert_eq!(ErrorBits(0x25).to_string(), "input voltage, overheat, overload");
         assert_eq!(ErrorBits(0x40).to_string(), "unknown error bit 0x40");
+        let kinds =
+            [(0x25, "overload"), (0x05, "overheat"), (0x0B, "voltage"), (0x0A, "servo_error"), (0x40, "servo_error")];
+        kinds.into_iter().for_each(|(bits, kind)| assert_eq!(ErrorBits(bits).kind(), kind, "{bits:#x}"));
     }
 
     #[test]

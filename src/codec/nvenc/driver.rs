@@ -46,11 +46,15 @@ pub(super) struct Nvenc {
     pub last_error: unsafe extern "C" fn(*mut c_void) -> *const c_char,
 }
 
+/// A function of CUDA that writes a text about a device.
+type TextOfDevice = unsafe extern "C" fn(*mut c_char, c_int, CUdevice) -> u32;
+
 /// The functions of CUDA that are used.
 struct Cuda {
     device_count: unsafe extern "C" fn(*mut c_int) -> u32,
     device: unsafe extern "C" fn(*mut CUdevice, c_int) -> u32,
-    device_name: unsafe extern "C" fn(*mut c_char, c_int, CUdevice) -> u32,
+    device_name: TextOfDevice,
+    device_pci_bus_id: TextOfDevice,
     retain_context: unsafe extern "C" fn(*mut CUcontext, CUdevice) -> u32,
     release_context: unsafe extern "C" fn(CUdevice) -> u32,
     make_current: unsafe extern "C" fn(CUcontext) -> u32,
@@ -95,6 +99,7 @@ impl Driver {
                 device_count: function(library, CUDA, "cuDeviceGetCount")?,
                 device: function(library, CUDA, "cuDeviceGet")?,
                 device_name: function(library, CUDA, "cuDeviceGetName")?,
+                device_pci_bus_id: function(library, CUDA, "cuDeviceGetPCIBusId")?,
                 retain_context: function(library, CUDA, "cuDevicePrimaryCtxRetain")?,
                 release_context: function(library, CUDA, "cuDevicePrimaryCtxRelease_v2")?,
                 make_current: function(library, CUDA, "cuCtxSetCurrent")?,
@@ -126,13 +131,21 @@ impl Driver {
 
     /// The driver's name of a GPU, such as "NVIDIA GeForce RTX 4090".
     pub fn device_name(&self, gpu_id: u32) -> Result<String, Fault> {
+        self.text("cuDeviceGetName", self.cuda.device_name, gpu_id)
+    }
+
+    /// The place of a GPU on the PCI bus, such as "0000:01:00.0".
+    pub fn pci_bus_id(&self, gpu_id: u32) -> Result<String, Fault> {
+        self.text("cuDeviceGetPCIBusId", self.cuda.device_pci_bus_id, gpu_id)
+    }
+
+    fn text(&self, name: &'static str, function: TextOfDevice, gpu_id: u32) -> Result<String, Fault> {
         let device = self.device(gpu_id)?;
-        let mut name = [0u8; 256];
+        let mut text = [0u8; 256];
         // SAFETY: the function writes at most as many bytes as it is told, the last of them zero.
-        let status = unsafe { (self.cuda.device_name)(name.as_mut_ptr().cast(), name.len() as c_int, device) };
-        cuda_ok("cuDeviceGetName", status, Stage::Open)?;
-        let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
-        Ok(name.to_string_lossy().into_owned())
+        let status = unsafe { function(text.as_mut_ptr().cast(), text.len() as c_int, device) };
+        cuda_ok(name, status, Stage::Open)?;
+        Ok(CStr::from_bytes_until_nul(&text).unwrap_or_default().to_string_lossy().into_owned())
     }
 
     fn device(&self, gpu_id: u32) -> Result<CUdevice, Fault> {

@@ -20,8 +20,12 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason, for metrics that exist from the start.
+    pub const ALL: [Reason; 6] =
+        [Reason::Refused, Reason::Sessions, Reason::Lost, Reason::Busy, Reason::Unsupported, Reason::Error];
+
     /// One word, from a bounded set.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Reason::Refused => "refused",
             Reason::Sessions => "sessions",

@@ -28,10 +28,12 @@ pub fn probe() -> GpuReport {
 
 fn device(driver: &Driver, id: u32) -> GpuDevice {
     let name = driver.device_name(id).unwrap_or_else(|_| "an NVIDIA GPU without a name".into());
-    match codecs(id) {
-        Ok(codecs) => GpuDevice { id, name, refusal: None, codecs },
-        Err(fault) => GpuDevice { id, name, refusal: Some(fault.line()), codecs: Vec::new() },
-    }
+    let pci_bus_id = driver.pci_bus_id(id).ok();
+    let (refusal, codecs) = match codecs(id) {
+        Ok(codecs) => (None, codecs),
+        Err(fault) => (Some(fault.line()), Vec::new()),
+    };
+    GpuDevice { id, name, pci_bus_id, refusal, codecs }
 }
 
 fn codecs(id: u32) -> Result<Vec<GpuCodec>, Fault> {

@@ -1,7 +1,7 @@
 //! `/metrics` for Prometheus, `/healthz` for whoever restarts things, `/status` as JSON, `/events` as a stream. Never on the
 //! recording path.
 //!
-//! Here: listening and connections. Who is let in is in `gate.rs`, what is answered is in `pages.rs` and `stream.rs`.
+//! Here: listening and connections. Who is let in is in `gate.rs`, what is answered in `pages.rs` and `stream.rs`.
 
 mod gate;
 mod pages;
@@ -10,10 +10,10 @@ mod stream;
 use crate::config::schema::Metrics;
 use crate::console::access::{Access, TokenError};
 use crate::status::SharedStatus;
+use gate::Gate;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
-use gate::Gate;
 use pages::Site;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -43,8 +43,7 @@ pub enum ListenError {
 
 /// Takes an address, so that nobody else can.
 pub fn bind(address: &str) -> Result<std::net::TcpListener, ListenError> {
-    std::net::TcpListener::bind(address)
-        .map_err(|source| ListenError::Address { address: address.to_string(), source })
+    std::net::TcpListener::bind(address).map_err(|source| ListenError::Address { address: address.to_string(), source })
 }
 
 /// Listens where `metrics` says; serves whom it lets in, until the runtime ends. Answers with the address, which has the
@@ -91,7 +90,8 @@ async fn accept(listener: TcpListener, site: Site, gate: Gate) {
         let site = site.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = visitor.admit(request.headers()).map_or_else(|refused| refused, |()| site.answer(peer, &request));
+                let response =
+                    visitor.admit(request.headers()).map_or_else(|refused| refused, |()| site.answer(&request));
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new()

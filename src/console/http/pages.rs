@@ -11,7 +11,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
@@ -48,9 +47,8 @@ impl Site {
         Site { handle, status, readers: Arc::new(Semaphore::new(MOST_READERS)) }
     }
 
-    /// The answer to a request that came from `peer`.
-    pub fn answer<B>(&self, _peer: SocketAddr, request: &Request<B>) -> Response<Body> {
-        // Whether this peer may ask is to be decided here, before anything is looked at.
+    /// The answer to a request that was let in.
+    pub fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "expected GET\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -59,7 +57,11 @@ impl Site {
         match request.uri().path() {
             "/metrics" => {
                 self.status.scrapes.read(Instant::now());
-                page(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(self.handle))
+                page(
+                    StatusCode::OK,
+                    "text/plain; version=0.0.4; charset=utf-8",
+                    metrics::render(self.handle, self.status.now()),
+                )
             }
             "/status" => match self.status_page() {
                 Ok(json) => page(StatusCode::OK, "application/json", json),
@@ -159,7 +161,7 @@ mod tests {
     async fn get(method: &str, path: &str, status: &SharedStatus) -> (u16, String) {
         let request = Request::builder().method(method).uri(path).body(()).unwrap();
         let site = Site::new(metrics::install().unwrap(), status.clone());
-        let response = site.answer(([127, 0, 0, 1], 1).into(), &request);
+        let response = site.answer(&request);
         let code = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (code, String::from_utf8(body.to_vec()).unwrap())
@@ -201,7 +203,7 @@ mod tests {
         if let Some(last) = last {
             request = request.header("Last-Event-ID", last);
         }
-        let mut response = site.answer(([127, 0, 0, 1], 1).into(), &request.body(()).unwrap());
+        let mut response = site.answer(&request.body(()).unwrap());
         let kind = response.headers()[CONTENT_TYPE].to_str().unwrap().to_string();
         let first = response.body_mut().frame().await.map(|frame| frame.unwrap().into_data().unwrap());
         let first = String::from_utf8(first.unwrap_or_default().to_vec()).unwrap();

@@ -11,7 +11,7 @@ fn found(fake: bool) -> GpuReport {
         max_height: 4096,
         trial_ms: None,
     };
-    let gpu = |id, codecs| GpuDevice { id, name: format!("Card {id}"), refusal: None, codecs };
+    let gpu = |id, codecs| GpuDevice { id, name: format!("Card {id}"), pci_bus_id: None, refusal: None, codecs };
     let devices = vec![gpu(0, vec![codec(Codec::H264, None), codec(Codec::Av1, Some("too old"))])];
     GpuReport { driver: Some("CUDA 12.2".into()), api: Some("12.1".into()), fake, devices, ..GpuReport::default() }
 }

@@ -129,8 +129,25 @@ unsafe extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, length: c_int, device: c_int) -> c_int {
-    let words = match check_device(device) {
-        Ok(device) => format!("Fake GPU {device} (test equipment)"),
+    let words = check_device(device).map(|device| format!("Fake GPU {device} (test equipment)"));
+    // SAFETY: the caller's.
+    unsafe { give_text(name, length, words) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuDeviceGetPCIBusId(name: *mut c_char, length: c_int, device: c_int) -> c_int {
+    let words = check_device(device).map(|device| format!("0000:{:02X}:00.0", device + 1));
+    // SAFETY: the caller's.
+    unsafe { give_text(name, length, words) }
+}
+
+/// Writes as much of a text as there is room for.
+///
+/// # Safety
+/// `name` is null, or `length` bytes may be written there.
+unsafe fn give_text(name: *mut c_char, length: c_int, words: Result<String, c_int>) -> c_int {
+    let words = match words {
+        Ok(words) => words,
         Err(error) => return error,
     };
     let Some(room) = usize::try_from(length).ok().and_then(|length| length.checked_sub(1)) else {

@@ -95,7 +95,7 @@ impl Count {
 
 /// Dies of a segmentation fault, as a driver does. A signal that is only raised would be survived: the runtime's
 /// handler takes it for a real access and returns, to let the access fault again.
-fn crash() -> ! {
+pub fn crash() -> ! {
     // SAFETY: nothing is ever mapped into the first page, so that the write ends the process, which is what it is for.
     unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(0) };
     std::process::abort()
@@ -149,7 +149,7 @@ fn parse(text: &str) -> Result<Faults, String> {
     Ok(faults)
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+pub fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text}: expected a number"))
 }
 

@@ -134,7 +134,7 @@ metrics! {
     TIME = "recorder_time_seconds", Kind::Gauge, [], "What the recorder's clock shows now, in Unix time: what time stamps are to be compared with.";
     NOTIFICATIONS = "recorder_notifications_total", Kind::Counter, ["outcome"], "Runs of notify.command by what became of them.";
     HTTP_REFUSED = "recorder_http_refused_total", Kind::Counter, ["reason"], "Requests that were refused.";
-    GPU_UTILIZATION = "recorder_gpu_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU computes; gpu counts as nvidia-smi does.";
+    GPU_UTILIZATION = "recorder_gpu_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU computes.";
     GPU_ENCODER_UTILIZATION = "recorder_gpu_encoder_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU's video encoders are busy.";
     GPU_MEMORY_USED = "recorder_gpu_memory_used_bytes", Kind::Gauge, ["gpu"], "Memory of the GPU that is used, by whomever.";
     GPU_MEMORY = "recorder_gpu_memory_bytes", Kind::Gauge, ["gpu"], "Memory that the GPU has.";
@@ -205,7 +205,7 @@ pub fn values(metric: &Metric, label: &str) -> Option<Values> {
     Some(match (label, metric.name) {
         ("camera", _) => SetUp("a name under `robot.cameras`"),
         ("device", _) => SetUp("`the arm`, or `camera ` and a name under `robot.cameras`"),
-        ("gpu", _) => SetUp("the GPU's number"),
+        ("gpu", _) => SetUp("the GPU's number, as nvidia-smi counts"),
         ("version" | "revision", _) => SetUp("of the program"),
         ("stage", _) => OneOf(unique(DropReason::ALL.map(DropReason::stage))),
         ("reason", FRAMES_DROPPED) => OneOf(DropReason::ALL.map(DropReason::name).to_vec()),

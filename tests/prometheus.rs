@@ -64,12 +64,15 @@ const SCENARIOS: &[Scenario] = &[
         ],
         allows: &[],
     },
-    // Nothing that is not encoded is saved.
+    // Nothing that is not encoded is saved; several takes that wait hold all of a camera's credits.
     Scenario {
         name: "full queue",
         start: Cell::inside,
-        fires: &[("RecorderQueueNearlyFull", &[("camera", "front")])],
-        allows: &["RecorderNoEpisodeSaved"],
+        fires: &[
+            ("RecorderQueueNearlyFull", &[("camera", "front")]),
+            ("RecorderQueueNearlyFull", &[("camera", "wrist")]),
+        ],
+        allows: &["RecorderNoEpisodeSaved", "RecorderFramesDropped"],
     },
     Scenario { name: "little disk", start: Cell::inside, fires: &[("RecorderDiskLow", &[])], allows: &[] },
     Scenario {

@@ -1,15 +1,15 @@
 //! Cells of the program itself, whose fault comes from outside.
 
-use super::{Cell, LAB, Scenario};
+use super::{Cell, Scenario};
 use crate::fake_driver;
-use crate::program::{Lab, Signal};
-use crate::run_support::{self, gated, simulated, until};
+use crate::program::{Lab, PATIENCE, Signal};
 use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::clock::SystemClock;
 use recorder::spill::Spill;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Nothing goes wrong.
 pub fn healthy(_: &Scenario) -> Cell {
@@ -138,37 +138,31 @@ pub fn nothing_saved(_: &Scenario) -> Cell {
     with_follower(&short, drop)
 }
 
-/// A file of pictures has lost its end, as after a crash of the system: a video made from it has fewer frames than there
-/// are rows. A recorder that works makes no such video otherwise.
+/// Pictures that wait on disk to be encoded have lost their end, as on a disk that loses writes: the video that is made of
+/// them has fewer frames than there are rows. A recorder on a disk that works makes no such video.
 pub fn rows_without_frames(_: &Scenario) -> Cell {
     let lab = Lab::new();
-    let root = lab.path("damaged/set");
-    leave_waiting(&root);
-    let take = std::fs::read_dir(root.join(".partial")).unwrap().next().unwrap().unwrap().path();
-    Spill::cut_file(take.join("observation.images.wrist.frames"), 19).unwrap();
-    let command = Cell::program(&lab, &[]);
-    Cell::new(lab, command, move |cell| {
-        // The next start finds the take, and finishes it.
-        cell.start_again(&["--dataset.root=damaged/set"]);
+    let command = Cell::program(&lab, &["--dataset.streaming_encoding=false"]);
+    Cell::new(lab, command, |cell| {
+        let deadline = Instant::now() + PATIENCE;
+        while !lose_the_end(&cell.lab.root().join(".partial")) {
+            assert!(Instant::now() < deadline, "no take is being recorded");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     })
 }
 
-/// Records a take of 20 rows that waits to be encoded.
-fn leave_waiting(root: &Path) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let overrides = [
-            ("dataset.streaming_encoding", "false"),
-            ("robot.cameras.front.realtime", "false"),
-            ("robot.cameras.wrist.realtime", "false"),
-            ("metrics.listen", ""),
-        ];
-        let (gate, open) = gated();
-        let (running, status) =
-            run_support::start(&run_support::config(LAB, root, &overrides), simulated(), open).await;
-        until(&status, "a take waits", |s| s.waiting == 1).await;
-        running.controls().abort();
-        let _ = running.wait().await;
-        gate.open();
-    });
+/// Puts a file with the first pictures only in the place of the one that is being written. False where there is none, or
+/// the take has just ended.
+fn lose_the_end(partial: &Path) -> bool {
+    let takes = std::fs::read_dir(partial).into_iter().flatten().flatten().map(|take| take.path());
+    let frames = |take: &Path| take.join("observation.images.wrist.frames");
+    let waits = |take: &Path| take.join("waiting.json").exists();
+    let Some(take) = takes.filter(|take| frames(take).exists() && !waits(take)).max() else { return false };
+    let copy = take.join("copy");
+    let lost = std::fs::copy(frames(&take), &copy).is_ok()
+        && Spill::cut_file(copy.clone(), 10).is_ok()
+        && std::fs::metadata(&copy).is_ok_and(|copy| copy.len() > 0)
+        && std::fs::rename(copy, frames(&take)).is_ok();
+    lost && !waits(&take)
 }

@@ -77,9 +77,9 @@ impl Prometheus {
         self.get("query", &[("query", expression)]).map(series)
     }
 
-    /// The series that an expression has had since `from`, in Unix time, a value each half a second.
+    /// The series that an expression has had since `from`, in Unix time, a value each half a second, the newest included.
     pub fn since(&self, from: f64, expression: &str) -> Result<Vec<Value>, String> {
-        let now = now().to_string();
+        let now = (now() + 1.0).to_string();
         let parameters = [("query", expression), ("start", &from.to_string()), ("end", &now), ("step", "0.5")];
         self.get("query_range", &parameters).map(series)
     }

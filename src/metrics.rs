@@ -119,7 +119,7 @@ metrics! {
     RUN_EPISODES = "recorder_run_episodes", Kind::Gauge, [], "Episodes that the run is to record.";
     EPISODE_CYCLE = "recorder_episode_cycle_seconds", Kind::Gauge, [], "Time for an episode and the reset after it, by the configuration.";
     LAST_SAVE = "recorder_last_save_timestamp_seconds", Kind::Gauge, [], "When the last episode was saved, or the run began, in Unix time.";
-    PHASE = "recorder_phase", Kind::Gauge, ["phase"], "1 for what the run does now.";
+    PHASE = "recorder_phase", Kind::Gauge, ["phase"], "1 for what the run does now; one that could not go on is never done.";
     SAVE_DURATION = "recorder_episode_save_duration_seconds", Kind::Histogram(SAVE_BUCKETS), [], "From the last tick of an episode to its commit on disk.";
     ACTOR_RESTARTS = "recorder_actor_restarts_total", Kind::Counter, ["actor", "reason"], "Parts that failed and were started again.";
     DEVICE_AWAY = "recorder_device_away", Kind::Gauge, ["device"], "1 while a device is lost.";

@@ -172,7 +172,7 @@ const CAUSES: &[Cause] = &[
     ]),
     cause!("a servo is overloaded when it is connected", cause::overloaded_at_the_start, &[
         (ARM_ERRORS, &[("arm", "follower"), ("kind", "overload")], By(1.0)),
-        (PHASE, &[("phase", "done")], Is(1.0)),
+        (PHASE, &[("phase", "done")], Is(0.0)),
     ]),
     cause!("the follower does not answer for three ticks", cause::silent_arm, &[
         (ARM_MISSES, &[], By(3.0)),
@@ -187,7 +187,7 @@ const CAUSES: &[Cause] = &[
     cause!("an encoder fails for ever", cause::encoder_fails_for_ever, &[
         (EPISODES, &[("outcome", "failed")], Up),
         (ROWS, &[], By(0.0)),
-        (PHASE, &[("phase", "done")], Is(1.0)),
+        (PHASE, &[("phase", "done")], Is(0.0)),
     ]),
     cause!("the GPU fails in one take", cause::gpu_fails_once, &[
         (ENCODER_FALLBACKS, &[("from", "nvenc"), ("to", "openh264"), ("reason", "error")], By(1.0)),

@@ -88,7 +88,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "nothing saved",
         start: outside::nothing_saved,
-        fires: &[("RecorderNoEpisodeSaved", &[])],
+        fires: &[("RecorderNoEpisodeSaved", &[]), ("RecorderArmSilent", &[])],
         allows: &[],
     },
     Scenario {
@@ -198,7 +198,7 @@ fn every_alert_fires_where_its_cause_is() {
     });
 
     nothing_else_fired(&prometheus, &names, began);
-    every_expression_has_an_answer(&prometheus, &folder, began);
+    every_expression_has_an_answer(&prometheus, &folder, &targets, began);
 }
 
 /// At the same time: each takes a moment.
@@ -291,7 +291,7 @@ fn is_about(labels: &Value, scenario: &Scenario) -> bool {
 }
 
 /// Executed as they are, over all of the fleet's time.
-fn every_expression_has_an_answer(prometheus: &Prometheus, folder: &Path, began: f64) {
+fn every_expression_has_an_answer(prometheus: &Prometheus, folder: &Path, cells: &[String], began: f64) {
     let mut all = expressions::of_dashboards(&folder.join("dashboards"));
     for rule in prometheus.rules() {
         let name = rule["name"].as_str().unwrap();
@@ -304,7 +304,7 @@ fn every_expression_has_an_answer(prometheus: &Prometheus, folder: &Path, began:
     }
     let mut problems = Vec::new();
     for expression in &all {
-        match expression.count(prometheus, began) {
+        match expression.count(prometheus, cells, began) {
             Err(error) => problems.push(format!("{}: {}: {error}", expression.place, expression.text)),
             Ok(0) if !OF_A_GPU.iter().any(|metric| expression.text.contains(metric)) => {
                 problems.push(format!("{}: {}: no data", expression.place, expression.text));

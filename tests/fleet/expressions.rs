@@ -56,36 +56,50 @@ fn walk(json: &Value, place: &str, found: &mut Vec<Expression>) {
     }
 }
 
-/// With what Grafana would put in the place of its variables: of those that are chosen from a list, everything.
+/// With what Grafana would put in the place of its variables. Where several may be chosen from a list, all are; the one
+/// that is a single choice, the cell, is left to [`Expression::count`].
 fn filled_in(text: &str, variables: &[Value]) -> String {
-    let mut text = text.to_string();
-    let mut put = |name: &str, value: &str| {
-        for form in [format!("${{{name}}}"), format!("${{{name}:regex}}"), format!("[[{name}]]"), format!("${name}")] {
-            text = text.replace(&format!("=\"{form}\""), &format!("=~\"{form}\"")).replace(&form, value);
+    // At a scrape each half a second; longer names first.
+    let mut values = vec![("__rate_interval", "2s"), ("__interval", "1s"), ("__range", "60s")];
+    for variable in variables.iter().filter(|variable| variable["type"] == "query") {
+        match variable["name"].as_str().unwrap() {
+            CELL if variable["multi"] != true => {}
+            name => {
+                assert_eq!(variable["multi"], true, "the variable {name}: expected a choice of several, or {CELL}");
+                values.push((name, ".+"));
+            }
         }
-    };
-    // At a scrape each half a second; the longer names first.
-    for (name, value) in
-        [("__rate_interval", "2s"), ("__interval_ms", "1000"), ("__interval", "1s"), ("__range", "60s")]
-    {
-        put(name, value);
     }
-    let mut names: Vec<&str> = variables.iter().filter_map(|variable| variable["name"].as_str()).collect();
-    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
-    for name in names {
-        put(name, ".+");
-    }
-    text
+    values.into_iter().fold(text.to_string(), |text, (name, value)| with(&text, name, value))
+}
+
+/// The variable of which a dashboard shows one at a time.
+const CELL: &str = "instance";
+
+fn with(text: &str, variable: &str, value: &str) -> String {
+    let forms = [format!("${{{variable}}}"), format!("${{{variable}:regex}}"), format!("${variable}")];
+    forms.iter().fold(text.to_string(), |text, form| text.replace(form, value))
 }
 
 impl Expression {
-    /// How many series it has had since `from`, or values where it asks for those of a label.
-    pub fn count(&self, prometheus: &Prometheus, from: f64) -> Result<usize, String> {
-        let Some(asked) = self.text.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')')) else {
-            return prometheus.since(from, &self.text).map(|series| series.len());
-        };
-        let (metric, label) = asked.rsplit_once(',').unwrap_or(("{__name__=~\"recorder_.+\"}", asked));
-        let values = prometheus.get(&format!("label/{}/values", label.trim()), &[("match[]", metric.trim())])?;
-        Ok(values.as_array().map_or(0, Vec::len))
+    /// How many series it has had since `from`, or values where it asks for those of a label: in the first cell that has any.
+    pub fn count(&self, prometheus: &Prometheus, cells: &[String], from: f64) -> Result<usize, String> {
+        for cell in cells {
+            let text = with(&self.text, CELL, cell);
+            let count = count(&text, prometheus, from)?;
+            if count > 0 || text == self.text {
+                return Ok(count);
+            }
+        }
+        Ok(0)
     }
+}
+
+fn count(text: &str, prometheus: &Prometheus, from: f64) -> Result<usize, String> {
+    let Some(asked) = text.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')')) else {
+        return prometheus.since(from, text).map(|series| series.len());
+    };
+    let (metric, label) = asked.rsplit_once(',').unwrap_or(("{__name__=~\"recorder_.+\"}", asked));
+    let values = prometheus.get(&format!("label/{}/values", label.trim()), &[("match[]", metric.trim())])?;
+    Ok(values.as_array().map_or(0, Vec::len))
 }

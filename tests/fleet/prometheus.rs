@@ -44,6 +44,7 @@ impl Prometheus {
                 .arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()))
                 .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
                 .arg(format!("--web.listen-address={address}"))
+                .arg("--log.level=warn")
                 .current_dir(dir.path())
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().unwrap())

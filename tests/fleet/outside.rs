@@ -18,12 +18,19 @@ pub fn healthy(_: &Scenario) -> Cell {
     Cell::new(lab, command, |_| {})
 }
 
-/// Encodes on the fake NVIDIA driver.
+/// Encodes on the fake NVIDIA driver, which has a GPU to be watched, too.
 pub fn gpu(_: &Scenario) -> Cell {
     let lab = Lab::new();
     let mut command = Cell::program(&lab, &["--dataset.gpu_video_encoding=true"]);
     command.env("LD_LIBRARY_PATH", fake_driver::folder()).env("FAKE_NVENC", "codecs=h264");
     Cell::new(lab, command, |_| {})
+}
+
+/// The operator ends the run for the day.
+pub fn ended(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let command = Cell::program(&lab, &[]);
+    Cell::new(lab, command, |cell| cell.signal(Signal::INT))
 }
 
 /// The process is killed: the machine has crashed, or lost its power.

@@ -13,8 +13,8 @@ packages=(ca-certificates cmake g++ gcc git libc6-dev libclang-dev make nasm)
 case ${1-} in
   '') ;;
   --test)
-    # A virtual machine with simulated USB devices, clips to record, and a reader of what was recorded.
-    packages+=(busybox-static cpio ffmpeg kmod python3 python3-venv qemu-system-x86 seabios xz-utils)
+    # A virtual machine with simulated USB devices, clips to record, a reader of what was recorded, and networks to ask from.
+    packages+=(busybox-static cpio ffmpeg iproute2 kmod python3 python3-venv qemu-system-x86 seabios xz-utils)
     ;;
   *) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/setup.sh >&2; exit 2 ;;
 esac

@@ -119,7 +119,7 @@ metrics! {
     RUN_EPISODES = "recorder_run_episodes", Kind::Gauge, [], "Episodes that the run is to record.";
     EPISODE_CYCLE = "recorder_episode_cycle_seconds", Kind::Gauge, [], "Time for an episode and the reset after it, by the configuration.";
     LAST_SAVE = "recorder_last_save_timestamp_seconds", Kind::Gauge, [], "When the last episode was saved, or the run began, in Unix time.";
-    PHASE = "recorder_phase", Kind::Gauge, ["phase"], "1 for what the run does now.";
+    PHASE = "recorder_phase", Kind::Gauge, ["phase"], "1 for what the run does now; one that could not go on is never done.";
     SAVE_DURATION = "recorder_episode_save_duration_seconds", Kind::Histogram(SAVE_BUCKETS), [], "From the last tick of an episode to its commit on disk.";
     ACTOR_RESTARTS = "recorder_actor_restarts_total", Kind::Counter, ["actor", "reason"], "Parts that failed and were started again.";
     DEVICE_AWAY = "recorder_device_away", Kind::Gauge, ["device"], "1 while a device is lost.";
@@ -134,7 +134,7 @@ metrics! {
     TIME = "recorder_time_seconds", Kind::Gauge, [], "What the recorder's clock shows now, in Unix time: what time stamps are to be compared with.";
     NOTIFICATIONS = "recorder_notifications_total", Kind::Counter, ["outcome"], "Runs of notify.command by what became of them.";
     HTTP_REFUSED = "recorder_http_refused_total", Kind::Counter, ["reason"], "Requests that were refused.";
-    GPU_UTILIZATION = "recorder_gpu_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU computes; gpu counts as nvidia-smi does.";
+    GPU_UTILIZATION = "recorder_gpu_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU computes.";
     GPU_ENCODER_UTILIZATION = "recorder_gpu_encoder_utilization_ratio", Kind::Gauge, ["gpu"], "Share of the time in which the GPU's video encoders are busy.";
     GPU_MEMORY_USED = "recorder_gpu_memory_used_bytes", Kind::Gauge, ["gpu"], "Memory of the GPU that is used, by whomever.";
     GPU_MEMORY = "recorder_gpu_memory_bytes", Kind::Gauge, ["gpu"], "Memory that the GPU has.";
@@ -205,7 +205,7 @@ pub fn values(metric: &Metric, label: &str) -> Option<Values> {
     Some(match (label, metric.name) {
         ("camera", _) => SetUp("a name under `robot.cameras`"),
         ("device", _) => SetUp("`the arm`, or `camera ` and a name under `robot.cameras`"),
-        ("gpu", _) => SetUp("the GPU's number"),
+        ("gpu", _) => SetUp("the GPU's number, as nvidia-smi counts"),
         ("version" | "revision", _) => SetUp("of the program"),
         ("stage", _) => OneOf(unique(DropReason::ALL.map(DropReason::stage))),
         ("reason", FRAMES_DROPPED) => OneOf(DropReason::ALL.map(DropReason::name).to_vec()),

@@ -391,6 +391,7 @@ const PROMISED: &str = "
     dataset.gpu_video_encoding dataset.async_video_encoding dataset.video_encoding_workers
     dataset.video_encoding_queue_size dataset.encoder.encoder_type dataset.encoder.codec dataset.encoder.preset
     dataset.encoder.quality dataset.encoder.gop dataset.encoder.bitrate dataset.encoder.gpu_id metrics.listen
+    metrics.token metrics.token_file metrics.allow notify.command notify.on notify.timeout_s notify.min_interval_s notify.bell
     limits.frame_memory_mib limits.spill_mib limits.min_free_gib
     run.on_restart run.max_hours run.until run.on_low_disk run.on_stop log.file log.max_mib log.keep log.format";
 

@@ -28,19 +28,20 @@ struct Run {
 }
 
 impl Run {
+    /// GPUs as they are told, which the run wants.
     fn start(libraries: &[&str], gpus: &[&str]) -> Run {
-        Run::start_with(libraries, gpus, "--dataset.gpu_video_encoding=true")
+        Run::start_with(libraries, gpus, "", &["--dataset.gpu_video_encoding=true"])
     }
 
-    fn start_with(libraries: &[&str], gpus: &[&str], setting: &str) -> Run {
+    fn start_with(libraries: &[&str], gpus: &[&str], faults: &str, overrides: &[&str]) -> Run {
         let lab = Lab::new();
         tell(&lab, gpus);
         let mut command = lab.command(env!("CARGO_BIN_EXE_recorder"));
         command
             .args(["--config", "lab.toml", "--metrics.listen=127.0.0.1:0", "--dataset.num_episodes=1000"])
-            .arg(setting)
+            .args(overrides)
             .env("LD_LIBRARY_PATH", fake_driver::folder_with(libraries))
-            .env("FAKE_NVENC", format!("codecs=h264,devices={}", gpus.len()))
+            .env("FAKE_NVENC", format!("codecs=h264,devices={},{faults}", gpus.len()))
             .env("FAKE_NVENC_TRACE", lab.path("trace"))
             .env("FAKE_NVML", lab.path("gpus"))
             .env("RUST_LOG", "recorder=debug,warn");
@@ -52,7 +53,7 @@ impl Run {
 
     fn page(&self) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: recorder\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
@@ -199,10 +200,40 @@ fn without_the_library_the_figures_are_absent_and_only_missed_where_there_is_a_g
 
 #[test]
 fn a_run_that_wants_no_gpu_asks_none() {
-    let run = Run::start_with(ALL, &[BUSY], "--dataset.gpu_video_encoding=false");
+    let run = Run::start_with(ALL, &[BUSY], "", &["--dataset.gpu_video_encoding=false"]);
     run.saves(1);
     assert_eq!(children(run.running.id()), Vec::<u32>::new());
     run.shows(&[]);
+    run.stop();
+}
+
+/// Of the metrics that the pool feeds: what the whole program shows of a GPU that fails once.
+#[test]
+fn a_take_in_which_the_gpu_fails_shows_a_fallback_and_the_next_one_none() {
+    // Long enough that the page is looked at while the take goes on.
+    let overrides = ["--dataset.gpu_video_encoding=true", "--dataset.episode_time_s=5"];
+    let run = Run::start_with(ALL, &[BUSY], "fail=20:20", &overrides);
+    let until = |expected: &[(&str, &[&str], &str)]| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let page = run.page();
+            let is_shown = |(name, labels, value): &(&str, &[&str], &str)| {
+                let is_it = |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
+                page.lines().find(is_it).is_some_and(|line| line.rsplit(' ').next() == Some(value))
+            };
+            if expected.iter().all(is_shown) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "expected {expected:?}, found {page}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let backends = |on_gpu, on_cpu| {
+        [("recorder_encoder_info{", &["\"nvenc\""][..], on_gpu), ("recorder_encoder_info{", &["\"openh264\""], on_cpu)]
+    };
+    until(&[&[("recorder_encoder_fallback{", &["\"front\""][..], "1")], &backends("0", "1")[..]].concat());
+    until(&[&[("recorder_encoder_fallback{", &["\"front\""][..], "0")], &backends("1", "0")[..]].concat());
+    until(&[("recorder_encoder_fallbacks_total{", &["from=\"nvenc\"", "to=\"openh264\"", "reason=\"error\""], "1")]);
     run.stop();
 }
 

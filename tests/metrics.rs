@@ -32,14 +32,15 @@ type Happening = Pin<Box<dyn Future<Output = ()>>>;
 type Expected = (&'static str, Labels, Moved);
 type Cause = (&'static str, fn(Scene) -> Happening, &'static [Expected]);
 
-/// What other tests cover: those of GPUs, of notifications, of what the server refuses.
-const ELSEWHERE: [(&str, &[&str]); 3] = [
+/// What other tests cover: their file, what it says of them, and which they are.
+const ELSEWHERE: [(&str, &str, &[&str]); 3] = [
     (
-        "the fake NVML, tests/nvml.rs",
+        "tests/gpu_metrics.rs",
+        "recorder_gpu_",
         &[GPU_UTILIZATION, GPU_ENCODER_UTILIZATION, GPU_MEMORY_USED, GPU_MEMORY, GPU_TEMPERATURE, GPU_SESSIONS],
     ),
-    ("tests/notify.rs", &[NOTIFICATIONS]),
-    ("tests/access.rs", &[HTTP_REFUSED]),
+    ("tests/notify.rs", NOTIFICATIONS, &[NOTIFICATIONS]),
+    ("tests/access.rs", HTTP_REFUSED, &[HTTP_REFUSED]),
 ];
 
 const FRONT: Labels = &[("camera", "front")];
@@ -172,7 +173,7 @@ const CAUSES: &[Cause] = &[
     ]),
     cause!("a servo is overloaded when it is connected", cause::overloaded_at_the_start, &[
         (ARM_ERRORS, &[("arm", "follower"), ("kind", "overload")], By(1.0)),
-        (PHASE, &[("phase", "done")], Is(1.0)),
+        (PHASE, &[("phase", "done")], Is(0.0)),
     ]),
     cause!("the follower does not answer for three ticks", cause::silent_arm, &[
         (ARM_MISSES, &[], By(3.0)),
@@ -187,7 +188,7 @@ const CAUSES: &[Cause] = &[
     cause!("an encoder fails for ever", cause::encoder_fails_for_ever, &[
         (EPISODES, &[("outcome", "failed")], Up),
         (ROWS, &[], By(0.0)),
-        (PHASE, &[("phase", "done")], Is(1.0)),
+        (PHASE, &[("phase", "done")], Is(0.0)),
     ]),
     cause!("the GPU fails in one take", cause::gpu_fails_once, &[
         (ENCODER_FALLBACKS, &[("from", "nvenc"), ("to", "openh264"), ("reason", "error")], By(1.0)),
@@ -261,7 +262,7 @@ async fn every_cause_moves_its_metrics() {
 /// What is on the page has its help and its type; its labels are the declared ones, with values of those that are told.
 fn is_as_declared() {
     let text = metrics::render(metrics::install().unwrap(), Default::default());
-    let elsewhere: Vec<&str> = ELSEWHERE.iter().flat_map(|(_, metrics)| *metrics).copied().collect();
+    let elsewhere: Vec<&str> = ELSEWHERE.iter().flat_map(|(_, _, metrics)| *metrics).copied().collect();
     for metric in ALL.iter().filter(|metric| !elsewhere.contains(&metric.name)) {
         let (name, kind) = (metric.name, metric.kind.name());
         for line in [format!("# HELP {name} {}", metric.help), format!("# TYPE {name} {kind}")] {
@@ -319,8 +320,12 @@ fn every_metric_has_a_cause() {
     let moved = CAUSES.iter().flat_map(|(_, _, expected)| *expected);
     // That a metric stays where it is shows no cause.
     let moved = moved.filter(|(_, _, moved)| !matches!(moved, By(0.0) | Is(0.0))).map(|(metric, ..)| *metric);
-    let elsewhere = ELSEWHERE.iter().flat_map(|(_, metrics)| *metrics).copied();
+    let elsewhere = ELSEWHERE.iter().flat_map(|(_, _, metrics)| *metrics).copied();
     let covered: BTreeSet<&str> = moved.chain(elsewhere).collect();
     let declared: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
     assert_eq!(covered, declared);
+    for (file, word, metrics) in ELSEWHERE {
+        let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        assert!(text.contains(word) && metrics.iter().all(|name| name.starts_with(word)), "{file}: {word}");
+    }
 }

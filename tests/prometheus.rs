@@ -92,7 +92,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "nothing saved",
         start: outside::nothing_saved,
-        fires: &[("RecorderNoEpisodeSaved", &[])],
+        fires: &[("RecorderNoEpisodeSaved", &[]), ("RecorderArmSilent", &[])],
         allows: &[],
     },
     Scenario {

@@ -51,7 +51,12 @@ async fn the_page_of_a_run_follows_the_conventions() {
     let dir = tempfile::tempdir().unwrap();
     let status = record(&config(SMALL, &dir.path().join("set"), &[]), simulated(), tampered(|_| Ok(()))).await;
     assert_eq!(status.saved, 2);
-    promtool(&["check", "metrics"], &metrics::render(handle, Default::default()));
+    let page = metrics::render(handle, Default::default());
+    promtool(&["check", "metrics"], &page);
+    let rules = text("grafana/rules.yml") + &text("grafana/alerts.yml");
+    for (name, _) in words(&rules, "process_") {
+        assert!(page.contains(&format!("\n{name} ")), "{name} is in a rule and not on the page");
+    }
 }
 
 /// What stands behind `key: ` on any line, in order.

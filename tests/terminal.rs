@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::Child;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use vt100::{Color, Parser, Screen};
 
@@ -26,6 +26,8 @@ struct Terminal {
     /// The side of the program; open as long as the test looks at its settings.
     line: File,
     seen: Arc<(Mutex<Parser>, Condvar)>,
+    /// How often its bell rang.
+    bells: Arc<AtomicUsize>,
     closed: Arc<AtomicBool>,
 }
 
@@ -56,17 +58,20 @@ impl Terminal {
         let keyboard = File::from(master);
         let seen = Arc::new((Mutex::new(Parser::new(nonzero(ROWS), nonzero(columns), 0)), Condvar::new()));
         let closed = Arc::new(AtomicBool::new(false));
+        let bells = Arc::new(AtomicUsize::new(0));
         let (mut output, shared, stop) = (keyboard.try_clone().unwrap(), seen.clone(), closed.clone());
+        let rings = bells.clone();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(length @ 1..) = output.read(&mut bytes)
                 && !stop.load(Ordering::Relaxed)
             {
+                rings.fetch_add(bytes[..length].iter().filter(|byte| **byte == 7).count(), Ordering::Relaxed);
                 shared.0.lock().unwrap().process(&bytes[..length]);
                 shared.1.notify_all();
             }
         });
-        Terminal { child, keyboard: Some(keyboard), line: open(), seen, closed }
+        Terminal { child, keyboard: Some(keyboard), line: open(), seen, bells, closed }
     }
 
     /// Waits until the screen is as wanted; what it shows then.
@@ -210,10 +215,23 @@ fn the_block_follows_the_size_of_the_window() {
     assert_eq!(terminal.end("data/set: 1 episode saved"), Some(0));
 }
 
+/// What is heard from afar: the run is over. With `notify.bell = false` it is not.
+#[test]
+fn the_bell_rings_when_the_run_has_ended() {
+    for (bell, expected) in [("true", 1), ("false", 0)] {
+        let lab = Lab::new();
+        let mut terminal = Terminal::start(&lab, 100, &[&format!("--notify.bell={bell}"), "--dataset.num_episodes=1"]);
+        assert_eq!(terminal.end("load it:"), Some(0));
+        // The end of the output has come when the last words have; the bell may ring a little before or after them.
+        terminal.wait_until("the bell", |_| terminal.bells.load(Ordering::Relaxed) >= expected);
+        assert_eq!(terminal.bells.load(Ordering::Relaxed), expected, "notify.bell = {bell}");
+    }
+}
+
 #[test]
 fn without_a_person_there_are_lines() {
     let lab = Lab::new();
     let ended = lab.record(&["--dataset.num_episodes=1"]);
     assert!(ended.code == Some(0) && ended.text.contains("recording episode 1 of 1"), "{}", ended.text);
-    assert!(!ended.text.contains('\x1b'), "{:?}", ended.text);
+    assert!(!ended.text.contains(['\x1b', '\x07']), "{:?}", ended.text);
 }

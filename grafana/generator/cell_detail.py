@@ -213,12 +213,12 @@ PARTS = (
     Panel(
         "lines", "Restarts since the start", width=8, height=7,
         shows="Parts that failed and were started again, and devices that were lost five times within a minute.",
-        normal="flat.",
+        normal="nothing, or flat.",
         otherwise="RecorderRestartLoop: a cable that is loose, a hub without power, a driver that crashes.",
-        unit="suffix: times", decimals=0, stairs=True,
+        unit="suffix: times", decimals=0, stairs=True, empty="nothing was restarted",
         queries=(
-            Query("sum by (actor, reason) (recorder_actor_restarts_total{CELL})", "{{actor}}: {{reason}}"),
-            Query("sum by (device) (recorder_restart_loops_total{CELL})", "{{device}}: loop"),
+            Query("sum by (actor, reason) (recorder_actor_restarts_total{CELL}) > 0", "{{actor}}: {{reason}}"),
+            Query("sum by (device) (recorder_restart_loops_total{CELL}) > 0", "{{device}}: loop"),
         ),
     ),
     Panel(
@@ -234,7 +234,7 @@ PARTS = (
         shows="Runs of notify.command by what became of them, since the start.",
         normal="only ran; flat when nothing happens.",
         otherwise="failed or timed_out: try the command by hand.",
-        unit="suffix: times", decimals=0, stairs=True, empty="none: [notify] is not set",
+        unit="suffix: times", decimals=0, stairs=True,
         queries=(Query("sum by (outcome) (recorder_notifications_total{CELL})", "{{outcome}}"),),
     ),
     Panel(
@@ -242,7 +242,7 @@ PARTS = (
         shows="Requests to the recorder that were not answered, by reason, since the start.",
         normal="0.",
         otherwise="address or token: somebody else asks, or Prometheus lacks the token; connections: too many at once.",
-        unit="suffix: times", decimals=0, stairs=True, empty="none",
+        unit="suffix: times", decimals=0, stairs=True,
         queries=(Query("sum by (reason) (recorder_http_refused_total{CELL})", "{{reason}}"),),
     ),
     Panel(

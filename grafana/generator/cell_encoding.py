@@ -1,4 +1,7 @@
-"""The section of a cell's dashboard that is about encoding: how long it takes, on what, and what happens when that fails."""
+"""The section of a cell's dashboard that is about encoding: how long it takes, on what, and what happens when that fails.
+
+Encoders that did nothing have quantiles that are no numbers: `> 0` leaves them out.
+"""
 from .model import ACT, CPU, GPU, LOOK, Panel, Query
 from .words import ANY_STEPS, BACKENDS, ENCODER, ENCODER_STATES, FRAME_BUDGET, QUANTILES, SHADES, quantile
 
@@ -13,7 +16,7 @@ ENCODING = (
         queries=(
             *(
                 Query(
-                    f'instance_camera_backend:recorder_encode_duration_seconds:{name}{{CELL,camera=~"$camera",{backend}}}',
+                    f'instance_camera_backend:recorder_encode_duration_seconds:{name}{{CELL,camera=~"$camera",{backend}}} > 0',
                     f"{{{{backend}}}} {name}", colour=SHADES[name].format(colour), needs=needs,
                 )
                 for backend, colour, needs in BACKENDS
@@ -50,7 +53,7 @@ ENCODING = (
         queries=(
             *(
                 Query(
-                    quantile(q, "recorder_encode_duration_seconds", "backend", where=backend),
+                    quantile(q, "recorder_encode_duration_seconds", "backend", where=backend) + " > 0",
                     f"{{{{backend}}}} {name}", colour=SHADES[name].format(colour), needs=needs,
                 )
                 for backend, colour, needs in BACKENDS
@@ -69,13 +72,13 @@ ENCODING = (
             *(
                 Query(
                     f"histogram_quantile({q}, sum by (le, backend) "
-                    "(increase(recorder_encode_duration_seconds_bucket{CELL}[$__range])))",
+                    "(increase(recorder_encode_duration_seconds_bucket{CELL}[$__range]))) > 0",
                     name,
                 )
                 for name, q in QUANTILES
             ),
             Query(
-                "sum by (backend) (increase(recorder_encode_duration_seconds_count{CELL}[$__range]))", "Frames", unit="short"
+                "sum by (backend) (increase(recorder_encode_duration_seconds_count{CELL}[$__range])) > 0", "Frames", unit="short"
             ),
         ),
     ),
@@ -93,7 +96,7 @@ ENCODING = (
         normal="none.",
         otherwise="the log has the driver's words; `recorder encoders --self-test` tries everything.",
         unit="suffix: times", decimals=0, stairs=True, steps=ANY_STEPS, empty="no encoder was replaced",
-        queries=(Query("sum by (from, to, reason) (recorder_encoder_fallbacks_total{CELL})", "{{from}} → {{to}}: {{reason}}"),),
+        queries=(Query("sum by (from, to, reason) (recorder_encoder_fallbacks_total{CELL}) > 0", "{{from}} → {{to}}: {{reason}}"),),
     ),
     Panel(
         "lines", "Time to replace an encoder", width=6, height=7,
@@ -103,7 +106,7 @@ ENCODING = (
         unit="s", steps=((0.5, LOOK), (2.0, ACT)), empty="no encoder was replaced",
         queries=tuple(
             Query(
-                f"histogram_quantile({q}, sum by (le, from, to) (recorder_encoder_switch_seconds_bucket{{CELL}}))",
+                f"histogram_quantile({q}, sum by (le, from, to) (recorder_encoder_switch_seconds_bucket{{CELL}})) > 0",
                 f"{{{{from}}}} → {{{{to}}}} {name}",
             )
             for name, q in (QUANTILES[0], QUANTILES[2])

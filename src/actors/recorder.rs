@@ -121,6 +121,7 @@ pub struct RecorderState {
     status: SharedStatus,
     recorded: u64,
     outcome: Option<oneshot::Sender<Result<(), RunError>>>,
+    ended_well: bool,
 }
 
 impl Actor for Recorder {
@@ -185,6 +186,7 @@ impl Actor for Recorder {
             status,
             recorded,
             outcome,
+            ended_well: false,
         };
         for camera in 0..state.cameras.len() {
             state.start(&myself, Device::Camera(camera)).await?;
@@ -295,7 +297,9 @@ impl Actor for Recorder {
             let _ = thread.await;
         }
         myself.get_cell().stop_children_and_wait(None, None).await;
-        metrics::phase(Phase::Done);
+        if state.ended_well {
+            metrics::phase(Phase::Done);
+        }
         if let Some(outcome) = state.outcome.take() {
             let _ = outcome.send(Err(RunError::Failed("the recorder was stopped".into())));
         }
@@ -428,6 +432,7 @@ impl RecorderState {
                 // The next start goes on with it.
                 Err(RunError::Failed(_) | RunError::Lost(_)) => {}
             }
+            self.ended_well = outcome.is_ok();
             let _ = sender.send(outcome);
             myself.stop(None);
         }

@@ -3,6 +3,8 @@
 //! Rows and fragments of a take come from two sides in any order; the take is saved when both are whole, in the order
 //! in which takes ended, so that episodes are numbered as they were recorded.
 
+mod meters;
+
 use super::coordinator::CoordinatorMessage;
 use super::encoder_pool::{PoolMessage, SPILL_WARNING, StreamId};
 use crate::account::{Losses, TakeReport};
@@ -20,7 +22,8 @@ use crate::run_state::Ending;
 use crate::spill::{Spill, SpillError};
 use crate::status::SharedStatus;
 use crate::supervision::{self, Health, Part};
-use ::metrics::{Counter, Histogram, counter, gauge, histogram};
+use ::metrics::{counter, gauge, histogram};
+use meters::Meters;
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,31 +164,6 @@ struct Take {
     video_bytes: u64,
 }
 
-/// What is counted of a camera's frames and fragments: looked up once.
-struct Meters {
-    camera: String,
-    written: Counter,
-    duplicated: Counter,
-    video_frames: Counter,
-    write_duration: Histogram,
-    lag: Histogram,
-}
-
-impl Meters {
-    fn new(camera: &str) -> Meters {
-        let counter = |name: &'static str| counter!(name, "camera" => camera.to_string());
-        let histogram = |name: &'static str| histogram!(name, "camera" => camera.to_string());
-        Meters {
-            camera: camera.to_string(),
-            written: counter(metrics::FRAMES_WRITTEN),
-            duplicated: counter(metrics::FRAMES_DUPLICATED),
-            video_frames: counter(metrics::VIDEO_FRAMES),
-            write_duration: histogram(metrics::WRITE_DURATION),
-            lag: histogram(metrics::ENCODE_LAG),
-        }
-    }
-}
-
 /// The frames of a take that are kept as they were captured.
 #[derive(Default)]
 struct Kept {
@@ -320,30 +298,6 @@ impl Take {
         let (report, counted) = (None, vec![0; cameras]);
         Take { writer, task, report, encoded, kept, substituted, counted, switches, more_switches, video_bytes }
     }
-
-    /// Counts what became of the frames in a camera's rows, up to a row: shown, repeated, or dropped after all. So
-    /// captured = written + dropped, as soon as frames are encoded.
-    fn count(&mut self, camera: usize, meters: &Meters, rows: u64) {
-        let from = self.counted[camera];
-        if from >= rows {
-            return;
-        }
-        self.counted[camera] = rows;
-        let fresh = (from..rows).filter(|row| !self.writer.is_repeated(camera, *row)).count() as u64;
-        let lost = self.substituted.range((camera, from)..(camera, rows));
-        // A frame that is shown twice is dropped once.
-        let lost = lost.filter(|((camera, row), _)| !self.writer.is_repeated(*camera, *row));
-        let lost = lost.map(|(_, reason)| metrics::dropped(&meters.camera, *reason, 1)).count() as u64;
-        meters.written.increment(fresh - lost);
-        meters.duplicated.increment(rows - from - fresh + lost);
-    }
-
-    /// No more of its frames will be encoded here: those that are left count as written, wherever their take ends.
-    fn count_all(&mut self, meters: &[Meters]) {
-        for (camera, meters) in meters.iter().enumerate() {
-            self.count(camera, meters, self.writer.rows());
-        }
-    }
 }
 
 impl WriterState {
@@ -358,10 +312,7 @@ impl WriterState {
                 match self.takes.get_mut(&take) {
                     Some(open) => open.writer.push_row_after(*row, &losses)?,
                     // Of a take that has failed, as its last ones.
-                    None => row.cameras.iter().zip(&self.meters).for_each(|(frame, meters)| {
-                        let counter = if frame.repeated { &meters.duplicated } else { &meters.written };
-                        counter.increment(1);
-                    }),
+                    None => row.cameras.iter().zip(&self.meters).for_each(|(frame, meters)| meters.count(frame)),
                 }
             }
             WriterMessage::End { report } => {

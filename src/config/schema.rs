@@ -352,7 +352,7 @@ impl Default for Metrics {
 pub struct Notify {
     /// What is run: a line for `sh -c`, or a program and its arguments. It gets the event as JSON on its standard input, and the essentials as `RECORDER_EVENT`, `RECORDER_SEVERITY`, `RECORDER_TEXT` and others; see docs/notify.md.
     pub command: Option<Words>,
-    /// For which events: `warning` or `critical` stands for all that matter so much or more, other names for single events (docs/notify.md lists them).
+    /// For which events: `warning` or `critical` stands for all that matter so much or more, other names for single events (docs/events.md lists them).
     pub on: Words,
     /// A command that takes longer is killed, in seconds.
     pub timeout_s: f64,

@@ -103,9 +103,63 @@ fn each_mistake_is_named_with_place_expected_found_and_remedy() {
     check("teleop.type", "replay", &["robot.type", "teleop.path", "teleop.episode"]);
     check("teleop.max_speed", "\"fast\"", &["teleop.max_speed"]);
     check("teleop.type", "so101_leader", &["robot.type", "teleop.port"]);
-    check("metrics.listen", "0.0.0.0:9464", &["metrics.listen", "loopback"]);
-    check("metrics.listen", "here", &["metrics.listen", "ADDRESS:PORT"]);
+    for everywhere in ["0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464", "[::ffff:192.0.2.1]:9464"] {
+        check(
+            "metrics.listen",
+            everywhere,
+            &["metrics.listen", everywhere, "loopback", "metrics.allow", "metrics.token"],
+        );
+    }
+    for nowhere in ["here", "localhost:9464", "0.0.0.0", "::1:9464", "127.0.0.1:99999", "127.0.0.1:9464 ", ":9464"] {
+        check("metrics.listen", &format!("\"{nowhere}\""), &["metrics.listen", "ADDRESS:PORT", nowhere, "not a name"]);
+    }
+    for (token, found) in [
+        ("\"\"", "nothing"),
+        ("\"short\"", "5 characters"),
+        ("\"0123456789 abcdef\"", "a space"),
+        ("\"0123456789\\nabcdef\"", "a line break"),
+        ("\"0123456789äbcdef\"", "another character"),
+        ("1234567890123456", "invalid type: integer"),
+        ("[\"0123456789abcdef\"]", "invalid type: array"),
+    ] {
+        check("metrics.token", token, &["metrics.token", found]);
+        let shown = with(SMALL, &[("metrics.token", token)]).unwrap_err();
+        assert!(!["0123456789", "1234567890", "short"].iter().any(|part| shown.contains(part)), "{shown}");
+    }
+    for (network, found) in [
+        ("lab.example", "no IP address"),
+        ("10.0.0.0/33", "0 to 32"),
+        ("10.0.0.5/8", "within the network 10.0.0.0/8"),
+        ("", "no IP address"),
+    ] {
+        check("metrics.allow", &format!("[\"{network}\"]"), &["metrics.allow", "192.168.1.0/24", found]);
+    }
+    check("metrics.allow", "10.0.0.5", &["metrics.allow", "expected a sequence"]);
+    for (command, found) in
+        [("\"\"", "nothing"), ("[]", "nothing"), ("[\" \"]", "nothing"), ("\"a\\u0000\"", "zero byte")]
+    {
+        check("notify.command", command, &["notify.command", found]);
+    }
+    check("notify.command", "5", &["notify.command", "expected a string or a list of strings"]);
+    check("notify.on", "[\"critical\", \"device_lots\"]", &["notify.on", "did you mean \"device_lost\"?"]);
+    check("notify.on", "error", &["notify.on", "warning, critical"]);
+    check("notify.timeout_s", "0", &["notify.timeout_s", "0.1 to 300"]);
+    check("notify.min_interval_s", "-1", &["notify.min_interval_s", "0 to 86400"]);
     check("robot.cameras", "{}", &["robot", "a camera or an arm"]);
+}
+
+/// Who may read the pages elsewhere is said; then they may be served everywhere.
+#[test]
+fn pages_for_others_need_a_guard() {
+    let token = ("metrics.token", "0123456789abcdef");
+    let everywhere = ("metrics.listen", "[::]:9464");
+    for guard in [token, ("metrics.token_file", "/etc/token"), ("metrics.allow", "[\"10.0.0.0/8\", \"::1\"]")] {
+        with(SMALL, &[everywhere, guard]).unwrap();
+        // On loopback it does no harm.
+        with(SMALL, &[guard]).unwrap();
+    }
+    let error = with(SMALL, &[everywhere, token, ("metrics.token_file", "/etc/token")]).unwrap_err();
+    assert!(error.contains("metrics.token_file") && error.contains("leave one of the two out"), "{error}");
 }
 
 #[test]

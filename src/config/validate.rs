@@ -557,7 +557,7 @@ fn notify(notify: &Notify, found: &mut Vec<Problem>) {
                 "notify.on",
                 "warning, critical, or names of events",
                 format!("\"{name}\""),
-                format!("did you mean \"{nearest}\"? docs/notify.md lists them"),
+                format!("did you mean \"{nearest}\"? docs/events.md lists them"),
             ));
         }
     }

@@ -254,7 +254,7 @@ pub async fn gpu_fails_once(scene: Scene) {
 /// What only the GPU makes waits on disk for it.
 pub async fn gpu_is_needed_and_gone(scene: Scene) {
     let with = With {
-        open: stand_in_gpu(|| Err(failure()), |_| Ok(())),
+        open: Arc::new(|_, _| Err(failure())),
         gpu: Some(Gpu { works: true, prober: no_gpu() }),
         ..With::default()
     };

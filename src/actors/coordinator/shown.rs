@@ -45,7 +45,8 @@ impl CoordinatorState {
             Phase::Done if self.ended => (status::Phase::Done, 0, 0),
             Phase::Done => (status::Phase::Finishing, 0, 0),
         };
-        metrics::phase(phase);
+        // Whether it is done, or only over, the recorder knows.
+        metrics::phase(if phase == status::Phase::Done { status::Phase::Finishing } else { phase });
         self.arguments.status.send_modify(|s| {
             s.phase = phase;
             s.held = self.held;

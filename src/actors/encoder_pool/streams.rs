@@ -230,6 +230,7 @@ impl PoolState {
                 Home::Waiting => {}
             }
             self.refill(id.camera);
+            self.show_queue(id);
         }
         self.show();
     }
@@ -251,7 +252,8 @@ impl PoolState {
         let waiting: usize = self
             .streams
             .iter()
-            .filter(|(other, _)| other.camera == id.camera)
+            // What is kept to be encoded later waits in no queue: it is told as episodes that wait.
+            .filter(|(other, stream)| other.camera == id.camera && !stream.kept)
             // The frames of the fragment being made do not wait.
             .map(|(_, s)| s.tail.len().saturating_sub(longest_fragment(&s.params)) + s.spill.len())
             .sum();

@@ -139,6 +139,11 @@ pub fn voltage(_: &Scenario) -> Cell {
     with_error_bits(0x01)
 }
 
+/// The arm is unplugged, and the run goes on with what it said last.
+pub fn silent_arm(_: &Scenario) -> Cell {
+    with_follower(&[], drop)
+}
+
 /// The arm is unplugged, and the run waits for it.
 pub fn nothing_saved(_: &Scenario) -> Cell {
     let short = ["--robot.on_loss=pause", "--dataset.episode_time_s=1", "--dataset.reset_time_s=0.2"];

@@ -18,12 +18,19 @@ pub fn healthy(_: &Scenario) -> Cell {
     Cell::new(lab, command, |_| {})
 }
 
-/// Encodes on the fake NVIDIA driver.
+/// Encodes on the fake NVIDIA driver, which has a GPU to be watched, too.
 pub fn gpu(_: &Scenario) -> Cell {
     let lab = Lab::new();
     let mut command = Cell::program(&lab, &["--dataset.gpu_video_encoding=true"]);
     command.env("LD_LIBRARY_PATH", fake_driver::folder()).env("FAKE_NVENC", "codecs=h264");
     Cell::new(lab, command, |_| {})
+}
+
+/// The operator ends the run for the day.
+pub fn ended(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let command = Cell::program(&lab, &[]);
+    Cell::new(lab, command, |cell| cell.signal(Signal::INT))
 }
 
 /// The process is killed: the machine has crashed, or lost its power.
@@ -130,6 +137,11 @@ pub fn overheat(_: &Scenario) -> Cell {
 
 pub fn voltage(_: &Scenario) -> Cell {
     with_error_bits(0x01)
+}
+
+/// The arm is unplugged, and the run goes on with what it said last.
+pub fn silent_arm(_: &Scenario) -> Cell {
+    with_follower(&[], drop)
 }
 
 /// The arm is unplugged, and the run waits for it.

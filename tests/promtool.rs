@@ -42,7 +42,7 @@ fn the_configuration_and_its_rules_are_valid() {
 
 #[test]
 fn alerts_fire_on_their_cause_and_keep_silent_without() {
-    promtool(&["test", "rules", "alerts_test.yml"], "");
+    promtool(&["test", "rules", "alerts_test.yml", "alerts_day_test.yml"], "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,14 +64,17 @@ impl Scenario {
     }
 }
 
+/// Brings a fault on.
+type BringOn = Box<dyn FnOnce(&mut Cell)>;
+
 /// A recorder at work.
 pub struct Cell {
     pub lab: Lab,
     pub running: Option<Running>,
     /// Of its pages; Prometheus' `instance`.
     pub address: String,
-    /// Brings the fault on, once.
-    pub fault: Option<Box<dyn FnOnce(&mut Cell)>>,
+    /// Once.
+    pub fault: Option<BringOn>,
 }
 
 impl Cell {

@@ -92,7 +92,7 @@ fn of(name: &str, fault: Fault) -> Inside {
             ..Inside::default()
         },
         "full queue" => Inside {
-            overrides: vec![("dataset.video_encoding_queue_size", "20")],
+            overrides: vec![("dataset.video_encoding_queue_size", "5")],
             open: tampered({
                 let gate = Gate::default();
                 move |_| {
@@ -211,7 +211,7 @@ impl Camera for Tampered {
                 Ok(Picture { sequence, captured, data: &data[..data.len() / 2] })
             }
             How::CutOff => Ok(Picture { sequence, captured, data }),
-            How::Loose if self.n > 3 => {
+            How::Loose if self.n > 1 => {
                 let words = "the test's cable is loose".into();
                 Err(CameraError::Lost { camera: "wrist".into(), path: "/dev/test".into(), words })
             }

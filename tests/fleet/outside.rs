@@ -173,7 +173,7 @@ fn lose_the_end(partial: &Path) -> bool {
     let Some(take) = takes.filter(|take| frames(take).exists() && !waits(take)).max() else { return false };
     let copy = take.join("copy");
     let lost = std::fs::copy(frames(&take), &copy).is_ok()
-        && Spill::cut_file(copy.clone(), 10).is_ok()
+        && Spill::cut_file(copy.clone(), 2).is_ok()
         && std::fs::metadata(&copy).is_ok_and(|copy| copy.len() > 0)
         && std::fs::rename(copy, frames(&take)).is_ok();
     lost && !waits(&take)

@@ -28,12 +28,14 @@ const MOST_BYTES: usize = 200_000;
 const ROUNDS: usize = 15;
 const MOST_SHARE: f64 = 0.01;
 const FPS: u32 = 30;
+/// How often it is looked whether the run's time has come to a scrape.
+const LOOK: Duration = Duration::from_millis(20);
 
 fn main() -> Result<()> {
     // Cargo passes `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["child", is_on, dir] => return child(is_on == "on", Path::new(dir)),
+        ["child", is_on, dir] => child(is_on == "on", Path::new(dir)),
         [] => {
             scrape()?;
             cost()
@@ -160,7 +162,8 @@ fn report(what: &str, times: &mut [Duration]) -> f64 {
     ms(0.99)
 }
 
-/// The same run in processes of their own, by turns with metrics (scraped every second of real time) and without.
+/// The same run in processes of their own, by turns with metrics, scraped every [`SCRAPE_INTERVAL_S`] seconds of the run's
+/// time, and without.
 fn cost() -> Result<()> {
     println!("\ncost");
     let mut pairs = Vec::new();
@@ -201,19 +204,24 @@ fn measured_child(is_on: &str) -> Result<f64> {
 
 /// Two cameras of 640x480 and an arm; prints the CPU time of all threads, in seconds.
 fn child(is_on: bool, dir: &Path) -> Result<()> {
-    let config = configuration(dir, 2, (640, 480), 20)?;
+    let (config, status) = (configuration(dir, 2, (640, 480), 20)?, status::shared());
     runtime()?.block_on(async {
         if let Some(handle) = is_on.then(metrics::install).flatten() {
             tokio::spawn(http::upkeep(handle));
+            let (status, mut due_ns) = (status.clone(), 0);
             tokio::spawn(async move {
-                let mut scrape = tokio::time::interval(Duration::from_secs(1));
+                let mut look = tokio::time::interval(LOOK);
                 loop {
-                    scrape.tick().await;
-                    std::hint::black_box(metrics::render(handle, Default::default()));
+                    look.tick().await;
+                    let now = status.now();
+                    if now.mono_ns >= due_ns {
+                        due_ns = now.mono_ns + u64::from(SCRAPE_INTERVAL_S) * 1_000_000_000;
+                        std::hint::black_box(metrics::render(handle, now));
+                    }
                 }
             });
         }
-        record(config, status::shared()).await
+        record(config, status).await
     })?;
     println!("{}", machine::process_time().as_secs_f64());
     Ok(())

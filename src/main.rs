@@ -416,10 +416,10 @@ async fn record_until_ended(
         // What was recorded is saved, whether or not somebody can still read so.
         let _ = print(&summary(&status.borrow(), &config));
     }
-    // How it ended is for Prometheus too; a signal cuts that short.
+    // How it ended is for Prometheus, and for whoever is to be told; a signal cuts that short.
     tokio::select! {
-        () = status.scrapes.once_more() => {}
-        _ = interrupts.recv() => {}
+        _ = async { tokio::join!(status.scrapes.once_more(), teller.finish()) } => {}
+        _ = interrupts.recv() => teller.abandon(),
     }
     outcome?;
     Ok(interrupted.map_or(0, |interrupt| interrupt.0))

@@ -309,7 +309,7 @@ mod tests {
         for fps in [30.0, 60.0, 100.0] {
             let (period, jitter) = (1.0 / fps, |k: usize| 1.0 + 0.08 * ((k % 17) as f64 / 16.0 - 0.5));
             let intervals = |missing: bool| -> Vec<f64> {
-                let times = |k: usize| if missing && k % 50 == 0 { 2.0 } else { 1.0 };
+                let times = |k: usize| if missing && k.is_multiple_of(50) { 2.0 } else { 1.0 };
                 (0..5000).map(|k| period * jitter(k) * times(k)).collect()
             };
             let p99 = |missing| quantile(0.99, INTERVAL_BUCKETS, &intervals(missing)) / period;
@@ -318,7 +318,7 @@ mod tests {
             let p50 = quantile(0.5, INTERVAL_BUCKETS, &intervals(true)) / period;
             assert!((0.88..1.12).contains(&p50), "{fps}: {p50}");
             let work = |slow: f64| -> Vec<f64> {
-                let times = |k: usize| if k % 50 == 0 { slow } else { 0.5 };
+                let times = |k: usize| if k.is_multiple_of(50) { slow } else { 0.5 };
                 (0..5000).map(|k| period * jitter(k) * times(k)).collect()
             };
             for (slow, is_late) in [(0.7, false), (1.4, true)] {

@@ -15,7 +15,10 @@ fn generate(words: &[&str]) -> (bool, String) {
 #[test]
 fn dashboards_agree_with_their_description_and_are_valid() {
     let (ok, output) = generate(&["--check"]);
-    assert!(ok, "run `$(scripts/venv.sh) grafana/generate.py` after a change of grafana/generator\n{output}");
+    assert!(
+        ok,
+        "run `$(scripts/venv.sh) grafana/generate.py` after a change of what it reads: generator, alerts.yml\n{output}"
+    );
 }
 
 #[test]

@@ -192,7 +192,8 @@ PARTS = (
         "timeline", "Devices", width=8, height=7,
         shows="Cameras and arms that were lost and are being opened again.",
         normal="there.",
-        otherwise="look at plug, cable and hub; five losses within a minute are RecorderRestartLoop.",
+        otherwise="look at plug, cable, hub and power (RecorderCameraSilent, RecorderArmSilent); five losses within a minute are "
+        "RecorderRestartLoop.",
         unit="none", states=AWAY_STATES, queries=(Query(AWAY, "{{device}}"),),
     ),
     Panel(

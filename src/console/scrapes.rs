@@ -39,6 +39,7 @@ impl Scrapes {
         if newest.is_none_or(|at| at.elapsed() > patience) {
             return;
         }
+        tracing::info!("Prometheus reads how it ended before the program ends; Ctrl-C skips that");
         if tokio::time::timeout(patience, watch.changed()).await.is_ok() {
             tokio::time::sleep(SENT).await;
         }

@@ -75,15 +75,15 @@ fn of(name: &str, fault: Fault) -> Inside {
     match name {
         // The camera's exposure is twice as long in the dark.
         "slow camera" => {
-            Inside { devices: wrist(move |inner| Tampered::new(inner, &fault, How::Slow)), ..Inside::default() }
+            Inside { devices: wrist(move |inner| Tampered::boxed(inner, &fault, How::Slow)), ..Inside::default() }
         }
         // Packets are lost on the bus: every third picture is cut off.
         "dropped frames" => {
-            Inside { devices: wrist(move |inner| Tampered::new(inner, &fault, How::CutOff)), ..Inside::default() }
+            Inside { devices: wrist(move |inner| Tampered::boxed(inner, &fault, How::CutOff)), ..Inside::default() }
         }
         // A loose cable.
         "restart loop" => {
-            Inside { devices: wrist(move |inner| Tampered::new(inner, &fault, How::Loose)), ..Inside::default() }
+            Inside { devices: wrist(move |inner| Tampered::boxed(inner, &fault, How::Loose)), ..Inside::default() }
         }
         "encoder fallback" => Inside {
             overrides: vec![("dataset.gpu_video_encoding", "true"), ("limits.gpu_watchdog_ms", "60000")],
@@ -92,7 +92,7 @@ fn of(name: &str, fault: Fault) -> Inside {
             ..Inside::default()
         },
         "full queue" => Inside {
-            overrides: vec![("dataset.video_encoding_queue_size", "20")],
+            overrides: vec![("dataset.video_encoding_queue_size", "5")],
             open: tampered({
                 let gate = Gate::default();
                 move |_| {
@@ -184,7 +184,7 @@ struct Tampered {
 }
 
 impl Tampered {
-    fn new(inner: Box<dyn Camera>, fault: &Fault, how: How) -> Box<dyn Camera> {
+    fn boxed(inner: Box<dyn Camera>, fault: &Fault, how: How) -> Box<dyn Camera> {
         Box::new(Tampered { inner, fault: fault.clone(), how, n: 0, first: None })
     }
 }
@@ -211,7 +211,7 @@ impl Camera for Tampered {
                 Ok(Picture { sequence, captured, data: &data[..data.len() / 2] })
             }
             How::CutOff => Ok(Picture { sequence, captured, data }),
-            How::Loose if self.n > 3 => {
+            How::Loose if self.n > 1 => {
                 let words = "the test's cable is loose".into();
                 Err(CameraError::Lost { camera: "wrist".into(), path: "/dev/test".into(), words })
             }

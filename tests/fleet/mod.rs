@@ -10,7 +10,7 @@ pub mod prometheus;
 use crate::program::{Lab, Running, Signal};
 use std::process::Command;
 
-/// Small pictures at a rate that a busy machine keeps: a row waits for its frames for 0.35 s.
+/// Small pictures at a rate that a busy machine keeps: a row waits 1.15 s for its frames, which grows with the period.
 pub const LAB: &str = r#"
 [robot]
 type = "so101_follower"
@@ -19,12 +19,12 @@ port = "sim"
 type = "synthetic"
 width = 64
 height = 48
-fps = 10
+fps = 2
 [robot.cameras.wrist]
 type = "synthetic"
 width = 64
 height = 48
-fps = 10
+fps = 2
 [teleop]
 type = "so101_leader"
 port = "sim"
@@ -32,12 +32,12 @@ port = "sim"
 repo_id = "lab/set"
 root = "data/set"
 single_task = "Pick up the cube"
-fps = 10
+fps = 2
 episode_time_s = 2
 reset_time_s = 0.5
 num_episodes = 100000
 [dataset.encoder]
-gop = 5
+gop = 4
 [limits]
 min_free_gib = 0
 [run]
@@ -64,14 +64,17 @@ impl Scenario {
     }
 }
 
+/// Brings a fault on.
+type BringOn = Box<dyn FnOnce(&mut Cell)>;
+
 /// A recorder at work.
 pub struct Cell {
     pub lab: Lab,
     pub running: Option<Running>,
     /// Of its pages; Prometheus' `instance`.
     pub address: String,
-    /// Brings the fault on, once.
-    pub fault: Option<Box<dyn FnOnce(&mut Cell)>>,
+    /// Once.
+    pub fault: Option<BringOn>,
 }
 
 impl Cell {

@@ -18,12 +18,19 @@ pub fn healthy(_: &Scenario) -> Cell {
     Cell::new(lab, command, |_| {})
 }
 
-/// Encodes on the fake NVIDIA driver.
+/// Encodes on the fake NVIDIA driver, which has a GPU to be watched, too.
 pub fn gpu(_: &Scenario) -> Cell {
     let lab = Lab::new();
     let mut command = Cell::program(&lab, &["--dataset.gpu_video_encoding=true"]);
     command.env("LD_LIBRARY_PATH", fake_driver::folder()).env("FAKE_NVENC", "codecs=h264");
     Cell::new(lab, command, |_| {})
+}
+
+/// The operator ends the run for the day.
+pub fn ended(_: &Scenario) -> Cell {
+    let lab = Lab::new();
+    let command = Cell::program(&lab, &[]);
+    Cell::new(lab, command, |cell| cell.signal(Signal::INT))
 }
 
 /// The process is killed: the machine has crashed, or lost its power.
@@ -132,6 +139,11 @@ pub fn voltage(_: &Scenario) -> Cell {
     with_error_bits(0x01)
 }
 
+/// The arm is unplugged, and the run goes on with what it said last.
+pub fn silent_arm(_: &Scenario) -> Cell {
+    with_follower(&[], drop)
+}
+
 /// The arm is unplugged, and the run waits for it.
 pub fn nothing_saved(_: &Scenario) -> Cell {
     let short = ["--robot.on_loss=pause", "--dataset.episode_time_s=1", "--dataset.reset_time_s=0.2"];
@@ -161,7 +173,7 @@ fn lose_the_end(partial: &Path) -> bool {
     let Some(take) = takes.filter(|take| frames(take).exists() && !waits(take)).max() else { return false };
     let copy = take.join("copy");
     let lost = std::fs::copy(frames(&take), &copy).is_ok()
-        && Spill::cut_file(copy.clone(), 10).is_ok()
+        && Spill::cut_file(copy.clone(), 2).is_ok()
         && std::fs::metadata(&copy).is_ok_and(|copy| copy.len() > 0)
         && std::fs::rename(copy, frames(&take)).is_ok();
     lost && !waits(&take)

@@ -79,9 +79,9 @@ impl Gate {
 }
 
 impl Visitor {
-    /// Whether a request is to be answered; else what is said instead.
-    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Response<Body>> {
-        self.gate.0.access.judge(self.peer, headers).map_err(|refusal| {
+    /// What a request is told that is not to be answered.
+    pub fn turn_away(&self, headers: &HeaderMap) -> Option<Response<Body>> {
+        self.gate.0.access.judge(self.peer, headers).err().map(|refusal| {
             self.gate.refuse(refusal, self.address);
             let code = if refusal == Refusal::Token { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
             let mut response = page(code, TEXT, format!("{}\n", reason(refusal)));

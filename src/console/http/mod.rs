@@ -90,8 +90,8 @@ async fn accept(listener: TcpListener, site: Site, gate: Gate) {
         let site = site.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response =
-                    visitor.admit(request.headers()).map_or_else(|refused| refused, |()| site.answer(&request));
+                let refused = visitor.turn_away(request.headers());
+                let response = refused.unwrap_or_else(|| site.answer(&request));
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new()

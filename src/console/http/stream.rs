@@ -18,9 +18,12 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A reader that has lost its connection should come back after this many milliseconds.
 const RETRY_MS: u32 = 1000;
 
+/// The next message, and the reader that waits for the one after it.
+type Next = Pin<Box<dyn Future<Output = Option<(Bytes, Reader)>> + Send>>;
+
 /// The body of an answer that goes on until the run has ended.
 pub struct EventStream {
-    next: Pin<Box<dyn Future<Output = Option<(Bytes, Reader)>> + Send>>,
+    next: Next,
 }
 
 impl EventStream {

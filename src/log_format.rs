@@ -1,6 +1,6 @@
 //! What a line of the log looks like: as text for people, as a JSON object for programs.
 //!
-//! The line of an event ([`crate::status::Shared::tell`]) has a field [`EVENT`] with the event as JSON. In a JSON log it is
+//! The line of an event ([`crate::status::Shared::tell`]) has a field `event` with the event as JSON. In a JSON log it is
 //! an object like any other; as text it is left out, since the message says the same.
 
 use serde_json::{Map, Value};

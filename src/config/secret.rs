@@ -7,7 +7,7 @@ use std::fmt;
 /// What is shown instead.
 const SHOWN: &str = "(secret)";
 
-/// See the module's text. Written out it is [`SHOWN`], so what was written cannot be read back.
+/// See the module's text. Written out it is `(secret)`, so what was written cannot be read back.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -6,9 +6,13 @@ pub mod expressions;
 pub mod inside;
 pub mod outside;
 pub mod prometheus;
+pub mod scenarios;
 
 use crate::program::{Lab, Running, Signal};
 use std::process::Command;
+
+/// What is shown of a cell's log.
+const MOST_LINES: usize = 10;
 
 /// Small pictures at a rate that a busy machine keeps: a row waits 1.15 s for its frames, which grows with the period.
 pub const LAB: &str = r#"
@@ -47,12 +51,15 @@ max_hours = 0.2
 listen = "127.0.0.1:0"
 "#;
 
+/// An alert's name, and some of its labels with their values.
+pub type Alert = (&'static str, &'static [(&'static str, &'static str)]);
+
 /// What goes wrong in a cell, and what is to be said of it.
 pub struct Scenario {
     pub name: &'static str,
     pub start: fn(&Scenario) -> Cell,
-    /// Alerts that fire because of the fault, with some of their labels.
-    pub fires: &'static [(&'static str, &'static [(&'static str, &'static str)])],
+    /// Alerts that fire because of the fault.
+    pub fires: &'static [Alert],
     /// Alerts that rightly may fire as well.
     pub allows: &'static [&'static str],
 }
@@ -69,6 +76,7 @@ type BringOn = Box<dyn FnOnce(&mut Cell)>;
 
 /// A recorder at work.
 pub struct Cell {
+    pub name: &'static str,
     pub lab: Lab,
     pub running: Option<Running>,
     /// Of its pages; Prometheus' `instance`.
@@ -79,8 +87,9 @@ pub struct Cell {
 
 impl Cell {
     /// A process, which serves its pages.
-    pub fn new(lab: Lab, command: Command, fault: impl FnOnce(&mut Cell) + 'static) -> Cell {
-        let mut cell = Cell { lab, running: None, address: String::new(), fault: Some(Box::new(fault)) };
+    pub fn new(scenario: &Scenario, lab: Lab, command: Command, fault: impl FnOnce(&mut Cell) + 'static) -> Cell {
+        let (name, address) = (scenario.name, String::new());
+        let mut cell = Cell { name, lab, running: None, address, fault: Some(Box::new(fault)) };
         cell.start(command);
         cell
     }
@@ -113,7 +122,7 @@ impl Cell {
         let lab = Lab::new();
         let mut command = lab.command(std::env::current_exe().unwrap().to_str().unwrap());
         command.args(["--exact", "cell", "--ignored", "--nocapture"]).env(inside::NAME, scenario.name);
-        Cell::new(lab, command, |cell| cell.signal(Signal::USR1))
+        Cell::new(scenario, lab, command, |cell| cell.signal(Signal::USR1))
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -125,5 +134,15 @@ impl Cell {
         if let Some(fault) = self.fault.take() {
             fault(self);
         }
+    }
+}
+
+impl Drop for Cell {
+    /// In a test that fails, what the cell complained about is shown.
+    fn drop(&mut self) {
+        let Some(running) = self.running.as_mut().filter(|_| std::thread::panicking()) else { return };
+        let complains = |line: &&str| [" WARN ", " ERROR ", "panicked"].iter().any(|word| line.contains(word));
+        let lines: Vec<&str> = running.said().lines().filter(complains).collect();
+        eprintln!("{} ({}): {:#?}", self.name, self.address, &lines[..lines.len().min(MOST_LINES)]);
     }
 }

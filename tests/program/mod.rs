@@ -187,6 +187,12 @@ impl Running {
         }
     }
 
+    /// The log so far.
+    pub fn said(&mut self) -> &str {
+        self.text.extend(self.lines.try_iter().map(|line| line + "\n"));
+        &self.text
+    }
+
     /// The process.
     pub fn id(&self) -> u32 {
         self.child.id()

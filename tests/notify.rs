@@ -192,7 +192,7 @@ fn the_command_is_checked_and_tried() {
         ("['cat', '/dev/null']", 0, "ok     notify.command: can be run"),
         ("no-such-program -x", 2, "expected a command that can be run, found no program \"no-such-program\""),
         ("['./told.sh']", 2, "found no program \"./told.sh\" that may be executed; install it"),
-        ("if true; then", 2, "Syntax error"),
+        ("if true; then", 2, "yntax error"),
     ] {
         let checked = check(command, &[]);
         assert!(checked.code == Some(code) && checked.text.contains(words), "{command}: {}", checked.text);

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod http;
 pub mod keys;
+pub mod network;
 pub mod scrapes;
 pub mod screen;
 pub mod view;

@@ -9,6 +9,7 @@ mod run_support;
 
 use crashfs::{judge, saved_episode, scratch};
 use program::Lab;
+use std::fs::DirEntry;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ fn recorder(lab: &Lab, root: &std::path::Path, arguments: &[&str]) -> Command {
 
 const SIMULATED: [&str; 2] = ["--robot.cameras.front.realtime=false", "--robot.cameras.wrist.realtime=false"];
 
-/// A sync opens the videos and the journal, with a thread for each. Syncs every 0.3 s keep step with episodes of 10 s, so
+/// A sync has a thread for each video and for the journal. Syncs every 0.3 s keep step with episodes of 10 s, so
 /// that one look for each episode may meet one every time: the fewest of several looks count.
 const LOOKS: u32 = 5;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
@@ -60,8 +61,13 @@ struct Sample {
 impl Sample {
     fn of(child: &Child, started: Instant, save_ms: f64) -> Option<Sample> {
         let proc = format!("/proc/{}", child.id());
-        let count = |folder: &str| Some(std::fs::read_dir(format!("{proc}/{folder}")).ok()?.count());
-        let look = || Some((count("fd")?, count("task")?));
+        let list = |folder: &str| Some(std::fs::read_dir(format!("{proc}/{folder}")).ok()?.flatten());
+        // Takes that wait to be saved are some at one time, and others at another.
+        let is_lasting = |file: &DirEntry| {
+            std::fs::read_link(file.path())
+                .is_ok_and(|path| !path.components().any(|part| part.as_os_str() == ".partial"))
+        };
+        let look = || Some((list("fd")?.filter(is_lasting).count(), list("task")?.count()));
         let (mut files, mut threads) = look()?;
         for _ in 1..LOOKS {
             std::thread::sleep(BETWEEN_LOOKS);
@@ -99,7 +105,7 @@ struct Figures {
     /// Milliseconds for each episode, and how they grow.
     episode_ms: (f64, f64),
     save_ms: (f64, f64),
-    /// The fewest that were open at once, in each half: what comes and goes does not count.
+    /// The fewest that were open at once, beside those of takes, in each half: what comes and goes does not count.
     files: [usize; 2],
     threads: [usize; 2],
 }

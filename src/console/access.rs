@@ -7,6 +7,7 @@
 use crate::config::schema::Metrics;
 use crate::config::secret::Secret;
 use crate::console::network::Network;
+use crate::notify;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HOST};
 use std::io::Read;
@@ -110,7 +111,7 @@ impl Access {
             None => metrics.token.clone(),
         };
         let allow = metrics.allow.iter().filter_map(|text| text.parse().ok()).collect();
-        let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_lowercase();
+        let own_name = notify::host().to_lowercase();
         Ok(Access { allow, token, own_name })
     }
 

@@ -155,7 +155,7 @@ impl PoolState {
         }
         let text =
             format!("camera {camera}: the GPU encoder failed: {words}; its pictures wait on disk until it works again");
-        let (from, to) = (stream.backend().into(), "disk".into());
+        let (from, to) = (stream.backend().into(), metrics::ON_DISK.into());
         let event = Event::EncoderReplaced { camera: camera.clone(), from, to, reason: words.clone() };
         self.arguments.status.tell(self.arguments.clock.now(), event, text);
         if stream.kept {

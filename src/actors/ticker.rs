@@ -45,10 +45,12 @@ pub fn start(
             let woke = clock.now();
             jitter.record(woke.mono_ns.saturating_sub(due) as f64 / 1e9);
             let tick = Tick { number, due: clock.stamp(due), woke };
-            arms.send(tick, clock.as_ref());
+            // The coordinator first: a tick's sample never comes before the tick, so which row is a run's first does not
+            // depend on whose thread is faster.
             if coordinator.cast(CoordinatorMessage::Tick { tick, hold: clock.hold() }).is_err() {
                 return;
             }
+            arms.send(tick, clock.as_ref());
         }
     })
 }

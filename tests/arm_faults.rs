@@ -149,7 +149,7 @@ fn error_bits_are_named_and_the_position_is_still_used() {
     let sim = follower_bus();
     let mut follower = connect(&sim).unwrap();
     sim.inject(Fault::ErrorBits(0x24), Some(6), usize::MAX);
-    assert_eq!(follower.observe(within(AMPLE)).unwrap().len(), 6);
+    assert_eq!(follower.observe(within(AMPLE)).unwrap().values.len(), 6);
     let fault = follower.take_faults().into_iter().find(|fault| fault.kind() == "overload").unwrap();
     assert_eq!(fault.motor().unwrap().name, "gripper");
     check(fault, "overload", &["motor 6 (gripper)", "overheat, overload"]);

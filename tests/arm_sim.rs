@@ -93,8 +93,8 @@ fn teleoperate(ticks: u64) -> Vec<[Vec<f32>; 3]> {
     (1..=ticks)
         .map(|k| {
             sleeper.sleep_until(5_000_000_000 + k * 33_333_333);
-            let state = follower.observe(Instant::now()).unwrap();
-            let action = leader.action(Instant::now()).unwrap();
+            let state = follower.observe(Instant::now()).unwrap().values;
+            let action = leader.action(Instant::now()).unwrap().values;
             let sent = follower.send(&action, Instant::now()).unwrap();
             [state, action, sent]
         })
@@ -140,9 +140,9 @@ fn golden_robot(port: &str) -> schema::Robot {
 #[test]
 fn torque_on_does_not_move_the_arm() {
     with_arm(golden_robot, |sim, mut follower, wait| {
-        let before = follower.observe(Instant::now()).unwrap();
+        let before = follower.observe(Instant::now()).unwrap().values;
         wait(1000);
-        assert_eq!(follower.observe(Instant::now()).unwrap(), before);
+        assert_eq!(follower.observe(Instant::now()).unwrap().values, before);
         assert_eq!(sim.peek(1, reg::TORQUE_ENABLE), Some(1));
         assert_eq!(sim.peek(1, reg::LOCK), Some(1));
         assert_eq!(sim.peek(6, reg::MAX_TORQUE_LIMIT), Some(500));
@@ -166,7 +166,7 @@ fn max_relative_target_clips_what_is_sent() {
     let limited =
         |port: &str| schema::Robot { max_relative_target: Some(schema::PerMotor::All(2.0)), ..golden_robot(port) };
     with_arm(limited, |_, mut follower, wait| {
-        let present = follower.observe(Instant::now()).unwrap();
+        let present = follower.observe(Instant::now()).unwrap().values;
         wait(100);
         let mut action = present.clone();
         action[0] += 50.0;
@@ -184,7 +184,7 @@ fn max_relative_target_clips_what_is_sent() {
 #[test]
 fn a_goal_that_is_no_position_does_not_cost_the_others_theirs() {
     with_arm(golden_robot, |sim, mut follower, wait| {
-        let present = follower.observe(Instant::now()).unwrap();
+        let present = follower.observe(Instant::now()).unwrap().values;
         let mut action: Vec<f32> = present.iter().map(|value| value + 1.0).collect();
         action[2] = f32::NAN;
         wait(100);
@@ -192,7 +192,7 @@ fn a_goal_that_is_no_position_does_not_cost_the_others_theirs() {
         assert_eq!(sent[2], present[2]);
         assert_eq!((sent[0], sent[5]), (action[0], action[5]));
         wait(1000);
-        let reached = follower.observe(Instant::now()).unwrap();
+        let reached = follower.observe(Instant::now()).unwrap().values;
         for i in [0, 1, 3, 4, 5] {
             assert!((reached[i] - action[i]).abs() < 0.1, "{reached:?}");
         }
@@ -210,7 +210,7 @@ fn a_goal_that_is_no_position_does_not_cost_the_others_theirs() {
 #[test]
 fn after_a_pause_the_leader_is_approached_anew() {
     with_arm(golden_robot, |_, mut follower, wait| {
-        let present = follower.observe(Instant::now()).unwrap();
+        let present = follower.observe(Instant::now()).unwrap().values;
         assert_eq!(follower.send(&present, Instant::now()).unwrap(), present);
         let far: Vec<f32> = present.iter().map(|value| value + 40.0).collect();
         wait(33);

@@ -5,7 +5,7 @@ mod run_support;
 
 use outages::Outages;
 use recorder::arm::feetech::packet::ErrorBits;
-use recorder::arm::{ArmError, Motor, Robot, open_robot};
+use recorder::arm::{ArmError, Motor, Reading, Robot, open_robot};
 use recorder::clock::Clock;
 use recorder::codec::backend::{self, OpenEncoder};
 use recorder::codec::gpu::{GpuCodec, GpuDevice, GpuReport};
@@ -164,7 +164,7 @@ fn hot_gripper() -> Devices {
         fn features(&self) -> Vec<String> {
             self.0.features()
         }
-        fn observe(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+        fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
             self.0.observe(deadline)
         }
         fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {

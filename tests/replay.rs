@@ -9,7 +9,7 @@ use outages::Outages;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use program::Lab;
 use recorder::arm::replay::Replay;
-use recorder::arm::{ArmError, Robot, open_robot, so101};
+use recorder::arm::{ArmError, Reading, Robot, open_robot, so101};
 use recorder::clock::Clock;
 use recorder::config::Config;
 use recorder::devices::Devices;
@@ -42,7 +42,7 @@ impl Robot for Overheard {
         self.inner.features()
     }
 
-    fn observe(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+    fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
         self.inner.observe(deadline)
     }
 

@@ -8,7 +8,7 @@ use super::recorder::RecorderMessage;
 use super::ticker::Tick;
 use super::worker::{Lost, Worker, or_panic};
 use crate::arm::replay::Replay;
-use crate::arm::{ArmError, Robot, Teleop};
+use crate::arm::{ArmError, Reading, Robot, Teleop};
 use crate::clock::{Clock, Hold, Stamp, period};
 use crate::config::Config;
 use crate::devices::Devices;
@@ -163,21 +163,30 @@ impl Actor for ArmActor {
 struct Action {
     tick: u64,
     read: Result<Vec<f32>, &'static str>,
+    /// Some of the values are older than this tick.
+    reused: bool,
 }
 
 /// The last value of one arm, and since when it is the last.
 struct Latest {
     arm: &'static str,
     values: Vec<f32>,
+    /// Some of the values are older than the last reading.
+    reused: bool,
     answered: Instant,
 }
 
 impl Latest {
+    fn new(arm: &'static str, first: Reading) -> Latest {
+        Latest { arm, values: first.values, reused: false, answered: Instant::now() }
+    }
+
     /// Takes a new value, or answers with the kind of the failure: the old one is used again. A lost arm is an error.
-    fn update(&mut self, read: Result<Vec<f32>, ArmError>) -> Result<Option<&'static str>, ArmError> {
+    fn update(&mut self, read: Result<Reading, ArmError>) -> Result<Option<&'static str>, ArmError> {
+        self.reused = !read.as_ref().is_ok_and(|reading| reading.reused.is_empty());
         match read {
-            Ok(values) => {
-                self.values = values;
+            Ok(reading) => {
+                self.values = reading.values;
                 self.answered = Instant::now();
                 Ok(None)
             }
@@ -247,15 +256,15 @@ fn lead_until_stopped(
     leader: &mut dyn Teleop,
 ) -> Result<(), Lost> {
     let lost = |error| lost(arguments, "leader", error);
-    let values = leader.action(Instant::now() + FIRST_ANSWER).map_err(lost)?;
+    let first = leader.action(Instant::now() + FIRST_ANSWER).map_err(lost)?;
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
-    let mut latest = Latest { arm: "leader", values, answered: Instant::now() };
+    let mut latest = Latest::new("leader", first);
     let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "leader");
     while let Some(ArmTick { tick, hold }) = next(ticks, stop) {
         let start = Instant::now();
         let failed = latest.update(leader.action_at(tick.number, deadline(arguments))).map_err(lost)?;
         let read = failed.map_or_else(|| Ok(latest.values.clone()), Err);
-        let _ = actions.try_send(Action { tick: tick.number, read });
+        let _ = actions.try_send(Action { tick: tick.number, read, reused: latest.reused });
         duration.record(start.elapsed().as_secs_f64());
         for fault in leader.take_faults() {
             count("leader", &fault);
@@ -289,21 +298,22 @@ fn follow_until_stopped(
     robot: &mut dyn Robot,
 ) -> Result<(), Lost> {
     let lost = |error| lost(arguments, "follower", error);
-    let values = robot.observe(Instant::now() + FIRST_ANSWER).map_err(lost)?;
-    let _ = present.try_send(values.clone());
+    let first = robot.observe(Instant::now() + FIRST_ANSWER).map_err(lost)?;
+    let _ = present.try_send(first.values.clone());
     let _ = arguments.recorder.cast(RecorderMessage::ArmReady);
-    let mut state = Latest { arm: "follower", values, answered: Instant::now() };
+    let mut state = Latest::new("follower", first);
     let mut action: Option<Vec<f32>> = None;
     let duration = ::metrics::histogram!(metrics::ARM_TRANSACTION, "arm" => "follower");
     while let Some(ArmTick { tick, hold }) = next(ticks, stop) {
         let start = Instant::now();
         let deadline = deadline(arguments);
         let mut errors: Vec<&'static str> = state.update(robot.observe(deadline)).map_err(lost)?.into_iter().collect();
-        let state_reused = !errors.is_empty();
+        let state_reused = state.reused;
         let sampled = arguments.clock.now();
         let (mut goal_sent, mut action_reused) = (Vec::new(), false);
         match next_action(actions, tick.number, deadline) {
-            Some(Ok(values)) => {
+            Some(Action { read: Ok(values), reused, .. }) => {
+                action_reused = reused;
                 match robot.send(&values, deadline) {
                     Ok(sent) => goal_sent = sent,
                     Err(error) if error.is_fatal() => return Err(lost(error)),
@@ -314,7 +324,7 @@ fn follow_until_stopped(
             // Without a word from the leader the follower holds its goal, and the row says so.
             silent => {
                 action_reused = true;
-                errors.extend(silent.and_then(Result::err));
+                errors.extend(silent.and_then(|action| action.read.err()));
             }
         }
         duration.record(start.elapsed().as_secs_f64());
@@ -336,11 +346,11 @@ fn follow_until_stopped(
 }
 
 /// The leader's action of this tick, waiting for it until the deadline; an older one is passed over.
-fn next_action(actions: &Receiver<Action>, tick: u64, deadline: Instant) -> Option<Result<Vec<f32>, &'static str>> {
+fn next_action(actions: &Receiver<Action>, tick: u64, deadline: Instant) -> Option<Action> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match actions.recv_timeout(left) {
-            Ok(action) if action.tick >= tick => return Some(action.read),
+            Ok(action) if action.tick >= tick => return Some(action),
             Ok(_) => {}
             Err(_) => return None,
         }

@@ -20,14 +20,51 @@ use crate::config::schema;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// One reading of an arm.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// A value for each feature, normalised.
+    pub values: Vec<f32>,
+    /// Features whose motor did not answer in time, by index: their value is the last one there was.
+    pub reused: Vec<usize>,
+}
+
+impl Reading {
+    /// Every motor has answered.
+    pub fn fresh(values: Vec<f32>) -> Reading {
+        Reading { values, reused: Vec::new() }
+    }
+}
+
+/// How a motor is, as it was last asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Health {
+    /// The motor's name, such as `gripper` or `left_gripper`.
+    pub motor: String,
+    /// In degrees Celsius.
+    pub temperature_c: f32,
+    /// In volts.
+    pub voltage_v: f32,
+    /// Share of the largest torque, −1…1, by the sense of turning.
+    pub load: f32,
+}
+
 /// An arm that is observed and moved. Values are normalised (degrees, or −100…100; gripper 0…100), one for each feature.
 pub trait Robot: Send {
     /// Ordered feature names, such as `shoulder_pan.pos`.
     fn features(&self) -> Vec<String>;
-    /// Present values, before `deadline`.
-    fn observe(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError>;
+    /// Present values, before `deadline`. An error when no motor has answered, or not every motor ever has.
+    fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError>;
     /// Sends goals; answers with the goals really sent, after limits.
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError>;
+    /// Asks one motor how it is, the next at each call; not when `deadline` leaves no time for that.
+    fn look_after(&mut self, deadline: Instant) {
+        let _ = deadline;
+    }
+    /// What is known of the motors, in the order of the features; empty before they were asked.
+    fn health(&self) -> Vec<Health> {
+        Vec::new()
+    }
     /// What went wrong since the last call without failing one: replies that came at a further try, error bits of a
     /// motor that still answers, a goal that one motor could not be given. For metrics and alerts; at most
     /// [`feetech::bus::MOST_FAULTS`], more are not kept.
@@ -44,12 +81,20 @@ pub trait Teleop: Send {
     /// Ordered feature names; equal to the robot's.
     fn features(&self) -> Vec<String>;
     /// The action now, before `deadline`.
-    fn action(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError>;
+    fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError>;
     /// The action for a tick, before `deadline`. Only a source that depends on the grid has more to say than
     /// [`Teleop::action`].
-    fn action_at(&mut self, tick: u64, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+    fn action_at(&mut self, tick: u64, deadline: Instant) -> Result<Reading, ArmError> {
         let _ = tick;
         self.action(deadline)
+    }
+    /// As [`Robot::look_after`].
+    fn look_after(&mut self, deadline: Instant) {
+        let _ = deadline;
+    }
+    /// As [`Robot::health`].
+    fn health(&self) -> Vec<Health> {
+        Vec::new()
     }
     /// As [`Robot::take_faults`].
     fn take_faults(&mut self) -> Vec<ArmError> {

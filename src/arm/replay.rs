@@ -10,7 +10,7 @@
 
 use super::cues::Cues;
 use super::trajectory::{MOST_SECONDS, Motion, Pace, Recorded, Trajectory, parse_csv, places};
-use super::{ArmError, Teleop, features, per_motor, so101};
+use super::{ArmError, Reading, Teleop, features, per_motor, so101};
 use crate::config::schema::{Config, RobotKind};
 use crate::config::validate::ticks_per_episode;
 use crate::dataset::{DatasetError, Poses};
@@ -147,20 +147,20 @@ impl Teleop for Replayer {
         self.features.clone()
     }
 
-    fn action(&mut self, _deadline: Instant) -> Result<Vec<f32>, ArmError> {
-        Ok(self.motion.goal())
+    fn action(&mut self, _deadline: Instant) -> Result<Reading, ArmError> {
+        Ok(Reading::fresh(self.motion.goal()))
     }
 
     /// A tick of which nobody has said by half of the time what it is for: the goal stays. The next one's row is told with
     /// its number, so that nothing is shifted.
-    fn action_at(&mut self, tick: u64, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+    fn action_at(&mut self, tick: u64, deadline: Instant) -> Result<Reading, ArmError> {
         let now = Instant::now();
         let half = now + deadline.saturating_duration_since(now) / 2;
         if let Some(cue) = self.cues.wait(tick, half) {
             self.motion.step(cue);
             self.cues.set_in_place(self.motion.is_in_place());
         }
-        Ok(self.motion.goal())
+        Ok(Reading::fresh(self.motion.goal()))
     }
 
     fn shutdown(&mut self) -> Vec<ArmError> {

@@ -165,6 +165,13 @@ impl SimBus {
         }
     }
 
+    /// Turns a joint to a position, as a hand does, which is stronger than the motor; it stays there until something moves it.
+    /// A leader that is turned is led by nobody else any more.
+    pub fn turn(&self, motor: u8, position: i32) {
+        let now_ns = self.shared.clock.now().mono_ns;
+        self.shared.lock().servo(motor).into_iter().for_each(|servo| servo.turn(position, now_ns));
+    }
+
     /// Switches the arm's power off and on: what was written while `Lock` was on is lost.
     pub fn power_cycle(&self) {
         let now_ns = self.shared.clock.now().mono_ns;

@@ -57,10 +57,45 @@ pub struct Robot {
     pub max_relative_target: Option<PerMotor>,
     /// Switch the motors' torque off when the recorder ends.
     pub disable_torque_on_disconnect: bool,
+    /// Proportional gain of the motors' position loop.
+    pub position_p_coefficient: u8,
+    /// Integral gain of the motors' position loop.
+    pub position_i_coefficient: u8,
+    /// Derivative gain of the motors' position loop.
+    pub position_d_coefficient: u8,
+    /// How often a reading that fails is tried again, as long as the tick has time for it.
+    pub num_read_retries: u32,
+    /// What becomes of a motor that is overloaded, too hot, or has a wrong voltage: `warn` says so; `hold` also keeps it where it is until that is over; `torque_off` also makes it limp until the arm is connected anew. One word, or one for each motor.
+    pub on_motor_fault: OnMotorFault,
+    /// A motor this hot, in degrees Celsius, counts as too hot; the motors themselves give up at 70.
+    pub max_temperature_c: f64,
     /// When the arm, or what it follows, is lost: `hold` goes on with its last values, marked; `pause` ends and keeps the episode, and begins the next one when it is back; `discard` throws the episode away and records it anew when it is back; `stop` ends and keeps the episode, and the run.
     pub on_loss: OnLoss,
     /// The cameras by name: a camera `front` becomes the feature `observation.images.front`.
     pub cameras: BTreeMap<String, Camera>,
+}
+
+/// What becomes of a motor that reports a fault, for all motors or for each by name.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(untagged)]
+pub enum OnMotorFault {
+    /// The same for every motor.
+    All(MotorPolicy),
+    /// By motor name, such as `gripper`; motors left out: `warn`.
+    ByMotor(BTreeMap<String, MotorPolicy>),
+}
+
+/// What becomes of a motor that reports a fault.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum MotorPolicy {
+    /// It is said: in the log, as an event and in metrics.
+    #[default]
+    Warn,
+    /// It is kept where it is until the fault is over.
+    Hold,
+    /// Its torque is switched off until the arm is connected anew.
+    TorqueOff,
 }
 
 /// Which robot is recorded.
@@ -176,6 +211,8 @@ pub struct Teleop {
     pub calibration_dir: Option<PathBuf>,
     /// Degrees for the five joints, as LeRobot since 0.4.4; must equal the robot's.
     pub use_degrees: bool,
+    /// How often a reading that fails is tried again, as long as the tick has time for it.
+    pub num_read_retries: u32,
     /// Only for `replay`: the root of a LeRobot v3.0 data set, or a CSV file with a header of the robot's features and, where it has time stamps, `timestamp` in seconds.
     pub path: Option<PathBuf>,
     /// Only for `replay` of a data set: the episode whose `action` is replayed, or, in a data set without, `observation.state`.
@@ -184,7 +221,7 @@ pub struct Teleop {
     pub fps: Option<u32>,
     /// Only for `replay`: fastest motion of a joint in normalised units a second: one number, or one for each motor.
     pub max_speed: PerMotor,
-    /// Only for `replay`: the way to the motion's first pose takes at least so long, in seconds.
+    /// The follower's way to the leader's pose, at the start and after a pause, takes at least so long in seconds; for `replay` its way to the motion's first pose.
     pub ramp_s: f64,
 }
 
@@ -510,6 +547,12 @@ impl Default for Robot {
             use_degrees: true,
             max_relative_target: None,
             disable_torque_on_disconnect: true,
+            position_p_coefficient: 16,
+            position_i_coefficient: 0,
+            position_d_coefficient: 32,
+            num_read_retries: 2,
+            on_motor_fault: OnMotorFault::All(MotorPolicy::Warn),
+            max_temperature_c: 60.0,
             on_loss: OnLoss::Hold,
             cameras: BTreeMap::new(),
         }
@@ -524,6 +567,7 @@ impl Default for Teleop {
             id: None,
             calibration_dir: None,
             use_degrees: true,
+            num_read_retries: 2,
             path: None,
             episode: None,
             fps: None,

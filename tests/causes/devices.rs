@@ -2,7 +2,7 @@
 
 use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::arm::so101::Follower;
-use recorder::arm::{ArmError, Motor, Robot, open_robot};
+use recorder::arm::{ArmError, Motor, Reading, Robot, open_robot};
 use recorder::camera::{self, Camera, CameraError, Mode, Picture};
 use recorder::devices::Devices;
 use std::path::Path;
@@ -78,7 +78,7 @@ impl Robot for Bussed {
         self.inner.features()
     }
 
-    fn observe(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+    fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
         self.inner.observe(deadline)
     }
 
@@ -116,7 +116,7 @@ impl Robot for Silent {
         self.inner.features()
     }
 
-    fn observe(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+    fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
         self.looks += 1;
         let motor = Motor { id: 1, name: "shoulder_pan" };
         match self.looks {

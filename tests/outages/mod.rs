@@ -1,7 +1,7 @@
 //! Devices that are away at given times: the run's own ones, with a plug between.
 #![allow(dead_code)] // each test binary uses its part
 
-use recorder::arm::{ArmError, Robot, Teleop, open_robot, open_teleop};
+use recorder::arm::{ArmError, Reading, Robot, Teleop, open_robot, open_teleop};
 use recorder::camera::{self, Camera, CameraError, Mode, Picture};
 use recorder::clock::Clock;
 use recorder::devices::Devices;
@@ -102,7 +102,7 @@ impl Robot for Arm<dyn Robot> {
         self.inner.features()
     }
 
-    fn observe(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+    fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
         self.plug.check()?;
         self.inner.observe(deadline)
     }
@@ -121,7 +121,7 @@ impl Teleop for Arm<dyn Teleop> {
         self.inner.features()
     }
 
-    fn action(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+    fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
         self.plug.check()?;
         self.inner.action(deadline)
     }

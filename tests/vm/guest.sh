@@ -54,6 +54,37 @@ echo "guest: recording with codec = copy"
 echo "guest: recording with codec = h264"
 ./recorder --config record.toml --dataset.root=h264 --dataset.num_episodes=2 --dataset.encoder.codec=h264
 
+echo "guest: recording while the follower's bus is unplugged and plugged in again, in the middle of an episode"
+./recorder --config record.toml --dataset.root=unplugged --dataset.num_episodes=1 --dataset.episode_time_s=600 \
+  >unplugged.log 2>&1 &
+recording=$!
+until_true() { # WHAT COMMAND...
+  local what=$1
+  shift
+  for ((i = 0; i < 3000; i++)); do
+    "$@" && return
+    kill -0 $recording || break
+    sleep 0.1
+  done
+  cat unplugged.log >&2
+  echo "guest: $what: not in 300 s" >&2
+  exit 1
+}
+reads() { grep -c '^follower read' servos.txt; }
+has_read() { [ "$(reads)" -ge "$1" ]; }
+until_true "the episode has begun" grep -q 'recording episode' unplugged.log
+until_true "the arm is read" has_read $(($(reads) + 15))
+echo unplug follower >/tmp/control
+until_true "the loss is noticed" grep -q 'lost the arm' unplugged.log
+echo plug follower >/tmp/control
+until_true "the arm is back" grep -q 'the arm is back' unplugged.log
+until_true "the arm is read again" has_read $(($(reads) + 15))
+code=0
+kill -INT $recording
+wait $recording || code=$?
+grep -v ' INFO ' unplugged.log || true
+[ $code -eq 130 ] || { cat unplugged.log >&2; echo "guest: exit code $code, expected 130" >&2; exit 1; }
+
 kill -0 "$servos_PID" || { cat servos.log >&2; exit 1; }
 kill "$servos_PID"
 sed -n 's/.*v4l2_dqbuf: minor = \([0-9]*\),.* timestamp = \([0-9]*\),.*/\1 \2/p' $trace/trace >frames.txt

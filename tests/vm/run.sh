@@ -33,7 +33,7 @@ clip wrist hue=h=180
 VM_UDEV=1 VM_VERBOSE=1 VM_TIMEOUT=${VM_TIMEOUT:-1500} VM_LOG=$box/console.log VM_DMESG=$box/dmesg.log \
   "$here/vmrun.sh" "$box" bash guest.sh
 
-for name in copy h264; do
+for name in copy h264 unplugged; do
   "$python" tests/py/check_dataset.py "$box/$name"
 done
 "$python" "$here/verify.py" "$box"

@@ -176,7 +176,19 @@ def check_arm(faults, where, data, rows, calibrations, exchanged):
             faults.expect(same, where, "row", row, column, "is not what the servos answered")
 
 
-def check_data_set(faults, box, name, episodes):
+def check_gap(faults, name, rows):
+    """The arm was away for some rows in the middle, which say so; before and behind them it was there."""
+    lost = rows["arm/lost"]
+    gaps = sum(now and not before for before, now in zip([False] + lost, lost))
+    faults.expect(gaps == 1 and not lost[0] and not lost[-1], name, "has", gaps, "gaps of the arm, expected one in the middle")
+    for column in ("arm/state_reused", "arm/action_reused"):
+        faults.expect(all(rows[column][row] for row, away in enumerate(lost) if away), name, column, "is not set in the gap")
+    after = len(lost) - lost[::-1].index(True) if gaps else 0
+    fresh = sum(not reused for reused in rows["arm/state_reused"][after:])
+    faults.expect(fresh >= LEAST_FRESH, name, "has", fresh, "fresh rows after the arm came back")
+
+
+def check_data_set(faults, box, name, episodes, codec="copy", unplugged=False):
     root = box / name
     info = json.loads((root / "meta/info.json").read_text())
     faults.expect(info["total_episodes"] == episodes, name, "has", info["total_episodes"], "episodes")
@@ -193,18 +205,20 @@ def check_data_set(faults, box, name, episodes):
         faults.expect(data["frame_index"] == list(range(length)), where, "frame_index is not 0, 1, 2 ...")
         faults.expect(len(rows["tick/mono_ns"]) == length, where, "has", length, "rows, the recorder's table others")
         check_arm(faults, where, data, rows, calibrations, exchanged)
+        if unplugged:
+            check_gap(faults, name, rows)
         actions += data["action"]
         states += data["observation.state"]
         for camera in CAMERAS:
             key = f"observation.images.{camera}"
             clip = jpegs(box / f"{camera}.mjpeg")
             with video(root, camera, episode) as container:
-                if name == "copy":
+                if codec == "copy":
                     content = [bytes(packet) for packet in container.demux(video=0) if packet.size]
                 else:
                     content = list(container.decode(video=0))
             faults.expect(len(content) == length, where, camera, "has", len(content), "frames,", length, "rows")
-            check = check_copied if name == "copy" else check_encoded
+            check = check_copied if codec == "copy" else check_encoded
             check(faults, f"{where} {camera}", content, rows[f"{key}/captured_mono_ns"], clip, taken[camera])
             check_newest(faults, f"{where} {camera}", rows, key, handed_over[camera])
             repeated += sum(rows[f"{key}/repeated"])
@@ -220,9 +234,11 @@ def main():
     box = Path(sys.argv[1])
     faults = Faults()
     check_data_set(faults, box, "copy", 3)
-    check_data_set(faults, box, "h264", 2)
+    check_data_set(faults, box, "h264", 2, codec="h264")
+    check_data_set(faults, box, "unplugged", 1, unplugged=True)
     torque_on = [values for _, values in exchanges(box)["follower", "torque"] if values[1] == 1]
-    faults.expect(len(torque_on) >= 6, "the follower's torque was switched on", len(torque_on), "times")
+    # Three recordings, and once more after the unplugging.
+    faults.expect(len(torque_on) >= 24, "the follower's torque was switched on", len(torque_on), "times")
     for servo, _, jump in torque_on:
         faults.expect(jump <= 20, "servo", servo, "was switched on with its goal", jump, "steps away")
     for fault in faults[:40]:

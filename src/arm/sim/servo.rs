@@ -128,6 +128,14 @@ impl Servo {
         self.aim();
     }
 
+    /// Puts the shaft where its position is `position`.
+    pub fn turn(&mut self, position: i32, now_ns: u64) {
+        self.kind = SimKind::Follower;
+        self.start = i64::from(position) + i64::from(self.get(reg::HOMING_OFFSET));
+        self.start_step = now_ns / MOTION_STEP_NS;
+        self.aim();
+    }
+
     /// Power off and on: the shaft stays where it is, torque is off.
     pub fn power_cycle(&mut self, now_ns: u64) {
         self.start = self.shaft(now_ns);

@@ -4,7 +4,7 @@ use super::{Arm, FOLLOWER_PLACE, GRIPPER, GRIPPER_LIMITS, IDS, PID, Settings, fe
 use crate::arm::feetech::registers as reg;
 use crate::arm::normalise::{normalise, unnormalise_f32};
 use crate::arm::sim::SimKind;
-use crate::arm::{ArmError, Robot, per_motor};
+use crate::arm::{ArmError, Reading, Robot, per_motor};
 use crate::clock::Clock;
 use crate::config::schema::{self, PerMotor};
 use std::sync::Arc;
@@ -115,11 +115,11 @@ impl Robot for Follower {
         features()
     }
 
-    fn observe(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError> {
+    fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
         let present = self.arm.values(deadline)?;
         let values = present.iter().map(|value| *value as f32).collect();
         self.present = Some(present);
-        Ok(values)
+        Ok(Reading::fresh(values))
     }
 
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {

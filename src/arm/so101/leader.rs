@@ -3,7 +3,7 @@
 use super::{Arm, IDS, LEADER_PLACE, Settings, features};
 use crate::arm::feetech::registers as reg;
 use crate::arm::sim::SimKind;
-use crate::arm::{ArmError, Teleop};
+use crate::arm::{ArmError, Reading, Teleop};
 use crate::clock::Clock;
 use crate::config::schema;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ impl Teleop for Leader {
         features()
     }
 
-    fn action(&mut self, deadline: Instant) -> Result<Vec<f32>, ArmError> {
-        Ok(self.arm.values(deadline)?.into_iter().map(|value| value as f32).collect())
+    fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
+        Ok(Reading::fresh(self.arm.values(deadline)?.into_iter().map(|value| value as f32).collect()))
     }
 
     fn take_faults(&mut self) -> Vec<ArmError> {

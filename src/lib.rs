@@ -9,6 +9,7 @@ pub mod actors;
 pub mod align;
 pub mod arm;
 pub mod bench;
+pub mod beside;
 pub mod budget;
 pub mod camera;
 pub mod check;

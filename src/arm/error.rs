@@ -87,6 +87,8 @@ pub enum ArmError {
         "port = \"sim\": the simulated servo bus needs a pseudo terminal, which this system refuses ({0}): mount devpts on /dev/pts, as containers may lack"
     )]
     Simulator(std::io::Error),
+    #[error("no thread for the right arm can be started: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(std::io::Error),
     #[error("the {arm}'s thread panicked ({words}): a bug, please report it; the arm is opened again by itself")]
     Panicked { arm: &'static str, words: String },
 }
@@ -112,12 +114,13 @@ impl ArmError {
                 "config"
             }
             ArmError::Simulator(_) => "simulator",
+            ArmError::Thread(_) => "thread",
             ArmError::Panicked { .. } => "panic",
         }
     }
 
     /// Every value of [`ArmError::kind`], for metrics that exist from the start.
-    pub const KINDS: [&'static str; 15] = [
+    pub const KINDS: [&'static str; 16] = [
         "port",
         "timeout",
         "checksum",
@@ -132,6 +135,7 @@ impl ArmError {
         "goal",
         "config",
         "simulator",
+        "thread",
         "panic",
     ];
 

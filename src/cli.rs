@@ -14,7 +14,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--notify] [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder metrics [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--notify] [--KEY=VALUE ...]\n       recorder teleoperate --config lab.toml [--KEY=VALUE ...]\n       recorder replay ROOT --episode N --config lab.toml [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder metrics [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -34,6 +34,13 @@ pub enum Command {
         #[arg(long)]
         notify: bool,
     },
+    /// Let the follower follow its leader without recording, with a live table of positions, latencies, errors and motors
+    ///
+    /// Opens no camera. Ends by Ctrl-C, Esc or q, with torque off on every motor. Exit code 0 at its end, 130 by Ctrl-C, 143 by
+    /// SIGTERM, 129 by SIGHUP; 2 if the configuration is wrong; 3 if an arm cannot be used or is lost: it is not opened again
+    /// by itself, since an arm that nobody expects to move must not.
+    Teleoperate,
+    Replay(Replay),
     Regenerate(crate::regenerate::Arguments),
     /// Make episodes of what a crash or a power failure left in a data set; every start of a recording does the same
     ///
@@ -77,6 +84,19 @@ pub struct Recover {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Play an episode's actions on the robot without recording: to its first pose, through the episode, and a rest at the end
+///
+/// Any LeRobot v3.0 data set of such a robot. teleop.ramp_s is the least time to the first pose, teleop.max_speed the fastest
+/// motion of a joint; keep clear of the arm. Exit codes as of `recorder teleoperate`; 4 if the episode cannot be played.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Replay {
+    /// The data set's folder
+    pub root: PathBuf,
+    /// The episode's number, from 0
+    #[arg(long, value_name = "N")]
+    pub episode: u64,
 }
 
 /// Options of `recorder encoders`.

@@ -46,6 +46,7 @@ pub mod scheduling;
 pub mod spill;
 pub mod status;
 pub mod supervision;
+pub mod teleoperate;
 pub mod verify;
 pub mod watchdog;
 

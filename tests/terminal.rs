@@ -40,7 +40,8 @@ fn winsize(rows: u16, columns: u16) -> Winsize {
 }
 
 impl Terminal {
-    fn start(lab: &Lab, columns: u16, overrides: &[&str]) -> Terminal {
+    /// `recorder --config lab.toml ARGUMENTS`.
+    fn start(lab: &Lab, columns: u16, arguments: &[&str]) -> Terminal {
         let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -53,7 +54,7 @@ impl Terminal {
         };
         // As a terminal's window does it: a session of its own, so that closing the window is a signal.
         let mut command = lab.command("setsid");
-        command.args(["--ctty", env!("CARGO_BIN_EXE_recorder"), "--config", "lab.toml"]).args(overrides);
+        command.args(["--ctty", env!("CARGO_BIN_EXE_recorder"), "--config", "lab.toml"]).args(arguments);
         let child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
         let keyboard = File::from(master);
         let seen = Arc::new((Mutex::new(Parser::new(nonzero(ROWS), nonzero(columns), 0)), Condvar::new()));
@@ -116,7 +117,8 @@ impl Terminal {
         let code = self.child.wait().unwrap().code();
         assert!(!self.is_raw(), "the terminal stayed in raw mode");
         self.wait_until("the cursor", |screen| !screen.hide_cursor());
-        assert!(!text.contains("record again"), "the live block stayed:\n{text}");
+        let left = ["record again", "with torque off"].iter().any(|part| text.contains(part));
+        assert!(!left, "the live block stayed:\n{text}");
         code
     }
 }
@@ -225,6 +227,26 @@ fn the_bell_rings_when_the_run_has_ended() {
         // The end of the output has come when the last words have; the bell may ring a little before or after them.
         terminal.wait_until("the bell", |_| terminal.bells.load(Ordering::Relaxed) >= expected);
         assert_eq!(terminal.bells.load(Ordering::Relaxed), expected, "notify.bell = {bell}");
+    }
+}
+
+#[test]
+fn teleoperation_has_a_live_table() {
+    for (key, code) in [("q", 0), ("\x03", 130)] {
+        let lab = Lab::new();
+        let mut terminal = Terminal::start(&lab, 100, &["teleoperate"]);
+        let text = terminal.wait_for("Ctrl-C, Esc or q: end, with torque off");
+        assert!(terminal.is_raw());
+        for part in
+            ["following the leader", "joint            leader  follower      °C", "shoulder_pan", "gripper", "p99"]
+        {
+            assert!(text.contains(part), "`{part}` is not in:\n{text}");
+        }
+        // Nothing happens at keys that have no meaning here.
+        terminal.press("nr");
+        terminal.press(key);
+        assert_eq!(terminal.end("the follower's torque is off"), Some(code));
+        assert!(!lab.root().exists(), "nothing is recorded");
     }
 }
 

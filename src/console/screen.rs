@@ -3,7 +3,6 @@
 //! The block is drawn over in place, in one write, between the marks of a synchronised update: nothing flickers.
 
 use super::view;
-use crate::status::Status;
 use rustix::termios::tcgetwinsize;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -62,12 +61,12 @@ impl Live {
         Some(Live { coloured: is_coloured() })
     }
 
-    /// Draws the status.
-    pub fn draw(&self, status: &Status) {
+    /// Draws the lines that `block` makes for so many columns and rows.
+    pub fn draw(&self, block: impl FnOnce(usize, usize) -> Vec<String>) {
         let (columns, rows) = size();
         let mut screen = screen();
         // The last column stays free: some terminals go to the next line after it.
-        let lines = view::block(status, columns.saturating_sub(1), rows);
+        let lines = block(columns.saturating_sub(1), rows);
         let lines: Vec<String> =
             lines.into_iter().map(|line| if self.coloured { colour(&line) } else { line }).collect();
         let out = [BEGIN, &up(&screen.block, columns), &painted(&lines), CLEAR_BELOW, END].concat();

@@ -14,7 +14,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--notify] [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder metrics [--markdown]\n       recorder completions <SHELL>",
+    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--notify] [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder sim-arm [--link PATH] [--kind follower|leader]\n       recorder schema [--markdown]\n       recorder metrics [--markdown]\n       recorder completions <SHELL>",
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -48,6 +48,7 @@ pub enum Command {
     /// List the encoders that this machine has, and try each
     Encoders(Encoders),
     Bench(crate::bench::job::Arguments),
+    SimArm(crate::sim_arm::Arguments),
     /// Print the JSON schema of lab.toml, or its keys as a table
     Schema {
         /// A table in Markdown: docs/config.md

@@ -45,7 +45,7 @@ pub struct Keeper {
     pub path: PathBuf,
     /// What the servos held before.
     pub as_found: Calibration,
-    /// They may hold something else by now.
+    /// They may hold something else by now, or be unlocked.
     touched: bool,
 }
 
@@ -53,6 +53,12 @@ impl Keeper {
     pub fn new(mut servos: Servos, path: PathBuf) -> Result<Keeper, ArmError> {
         let as_found = servos.held()?;
         Ok(Keeper { servos, path, as_found, touched: false })
+    }
+
+    /// Leaves the motors limp, for a hand to move.
+    pub fn make_limp(&mut self) -> Result<(), Failure> {
+        self.touched = true;
+        Ok(self.servos.make_limp()?)
     }
 
     /// Gives the servos a calibration, to stay.

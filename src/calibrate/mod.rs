@@ -136,9 +136,9 @@ pub fn calibrate(arguments: &Arguments, config: &Config, presses: &Presses) -> R
     }
     let remedy = "`recorder calibrate --from FILE` writes an existing calibration without one";
     let mut terminal = terminal(presses, remedy)?;
-    let target = match named.or_else(|| choose(&targets, &mut terminal)) {
-        Some(target) => target,
-        None => return Ok(Report { text: String::new(), code: 130 }),
+    let target = match named.map_or_else(|| choose(&targets, &mut terminal), Ok) {
+        Ok(target) => target,
+        Err(code) => return Ok(Report { text: String::new(), code }),
     };
     let (path, known) = look(target)?;
     let servos = open(target, &clock)?;
@@ -187,8 +187,8 @@ fn unnamed(targets: &[Target]) -> CalibrateError {
     ))
 }
 
-/// Asks which arm; none when the person leaves.
-fn choose<'a, 'b>(targets: &'b [Target<'a>], person: &mut dyn Person) -> Option<&'b Target<'a>> {
+/// Asks which arm; the exit code when the person leaves.
+fn choose<'a, 'b>(targets: &'b [Target<'a>], person: &mut dyn Person) -> Result<&'b Target<'a>, u8> {
     let keys = (1..).zip(targets).map(|(number, target)| format!("{number}: {}", target.name));
     let view = View {
         title: "  Calibrate which arm?".into(),
@@ -198,11 +198,11 @@ fn choose<'a, 'b>(targets: &'b [Target<'a>], person: &mut dyn Person) -> Option<
     };
     loop {
         match ask(person, &view) {
-            Press::Leave(_) => return None,
+            Press::Leave(code) => return Err(code),
             Press::Char(char) => {
-                let chosen = char.to_digit(10).and_then(|number| targets.get((number as usize).checked_sub(1)?));
-                if chosen.is_some() {
-                    return chosen;
+                let number = char.to_digit(10).and_then(|number| (number as usize).checked_sub(1));
+                if let Some(target) = number.and_then(|number| targets.get(number)) {
+                    return Ok(target);
                 }
             }
             Press::Enter => {}

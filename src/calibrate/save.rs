@@ -97,8 +97,10 @@ fn keep(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
         let backup = PathBuf::from(name);
         match OpenOptions::new().write(true).create_new(true).open(&backup) {
             Ok(mut file) => {
-                file.write_all(bytes)?;
-                file.sync_all()?;
+                if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+                    let _ = fs::remove_file(&backup);
+                    return Err(error);
+                }
                 return Ok(backup);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

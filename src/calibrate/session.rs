@@ -77,7 +77,7 @@ impl Session<'_> {
                 _ => {}
             }
         }
-        self.insist(|session| Ok(session.keeper.servos.make_limp()?))?;
+        self.insist(|session| session.keeper.make_limp())?;
         loop {
             let homing = self.centre()?;
             let Some(ranges) = self.sweep()? else { continue };

@@ -26,8 +26,15 @@ const LONG_WINDOW: Duration = Duration::from_millis(800);
 const PATIENCE: Duration = Duration::from_millis(300);
 /// A reply that tells whether the request was obeyed may be missing: the servo answers as whom it was just made.
 const UNSURE: Duration = Duration::from_millis(60);
-/// Two servos of one id give themselves away where they say different things at once.
-const LOOKS: usize = 4;
+/// Two servos of one id give themselves away where they say different things at once: what is measured differs.
+const LOOKS: [Register; 6] = [
+    reg::PRESENT_POSITION,
+    reg::PRESENT_VOLTAGE,
+    reg::PRESENT_TEMPERATURE,
+    reg::PRESENT_LOAD,
+    reg::PRESENT_CURRENT,
+    reg::PRESENT_POSITION,
+];
 
 /// What stands in the way of setting a motor up; all of it can be mended.
 #[derive(Debug, thiserror::Error)]
@@ -239,8 +246,8 @@ impl Bench {
             }
         };
         self.bus.set_baud(one.baud)?;
-        for _ in 0..LOOKS {
-            match self.read(one.id, reg::PRESENT_POSITION) {
+        for register in LOOKS {
+            match self.read(one.id, register) {
                 Err(ArmError::Checksum { .. } | ArmError::Foreign { .. }) => {
                     return Err(Obstacle::Doubled { joint, id: one.id });
                 }

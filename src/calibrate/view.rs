@@ -2,6 +2,7 @@
 
 use super::sweep::{Fault, LAST, SMALLEST_RANGE, Sweep, Track};
 use crate::arm::calibration::Calibration;
+use crate::arm::feetech::registers::STEPS;
 
 /// Readings that a motor leaves out before it is said.
 const MISSES_TO_SAY: u32 = 10;
@@ -105,7 +106,7 @@ fn row(track: &Track) -> String {
 }
 
 fn degrees(steps: i32) -> i32 {
-    steps * 360 / (LAST + 1)
+    (steps * 360 + STEPS / 2) / STEPS
 }
 
 /// Why the sweep cannot end, each joint with its remedy.
@@ -186,9 +187,9 @@ mod tests {
             sweep_table(&sweep),
             [
                 "joint              min  position    max   range",
-                "shoulder_pan       750      3399   3400   2650 (232°)",
+                "shoulder_pan       750      3399   3400   2650 (233°)",
                 "shoulder_lift        3         3   4090   went past the end of a turn",
-                "elbow_flex        2040      2047   2050   10 (0°), small",
+                "elbow_flex        2040      2047   2050   10 (1°), small",
                 "wrist_flex        2047      2047   2047   not moved yet",
                 "wrist_roll           0         9   4095   a full turn, fixed",
                 "gripper           2047      2047   2200   does not answer",

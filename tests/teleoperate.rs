@@ -43,6 +43,8 @@ impl Arms {
             ("teleop.calibration_dir", &path),
         ];
         let mut config = (*config(SMALL, dir.path(), &[&keys[..], overrides].concat())).clone();
+        // Cameras in simulated time want simulated arms, and nothing opens them here.
+        config.robot.cameras.clear();
         // With ports of its own nobody could look at the simulated arms from outside.
         config.robot.port = follower.as_ref().map(|bus| bus.path().to_string());
         config.teleop.port = leader.as_ref().map(|bus| bus.path().to_string());
@@ -307,5 +309,7 @@ fn the_program_plays_an_episode() {
     let off = ["--robot.type=none", "--teleop.type=none"];
     refused(&[&["teleoperate"], &off[..]].concat(), 2, "expected an arm");
     refused(&[&["replay", "data/set", "--episode", "0"], &off[..]].concat(), 2, "robot.type");
-    refused(&["teleoperate", "--robot.port=/dev/nowhere"], 3, "/dev/nowhere");
+    let dir = arms.dir.path().display().to_string();
+    let known = ["--robot.id=f", &format!("--robot.calibration_dir={dir}")];
+    refused(&[&["teleoperate", "--robot.port=/dev/nowhere"], &known[..]].concat(), 3, "no serial port /dev/nowhere");
 }

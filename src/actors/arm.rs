@@ -308,7 +308,8 @@ fn follow_until_stopped(
         let mut errors: Vec<&'static str> = state.update(robot.observe(deadline)).map_err(lost)?.into_iter().collect();
         let state_reused = state.reused;
         let sampled = arguments.clock.now();
-        let (mut goal_sent, mut action_reused) = (Vec::new(), false);
+        let mut goal_sent = Vec::new();
+        let action_reused;
         match next_action(actions, tick.number, deadline) {
             Some(Action { read: Ok(values), reused, .. }) => {
                 action_reused = reused;

@@ -3,6 +3,7 @@
 //! The block is drawn over in place, in one write, between the marks of a synchronised update: nothing flickers.
 
 use super::view;
+use crate::status::Status;
 use rustix::termios::tcgetwinsize;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -61,8 +62,13 @@ impl Live {
         Some(Live { coloured: is_coloured() })
     }
 
-    /// Draws the lines that `block` makes for so many columns and rows.
-    pub fn draw(&self, block: impl FnOnce(usize, usize) -> Vec<String>) {
+    /// Draws the status.
+    pub fn draw(&self, status: &Status) {
+        self.paint(|columns, rows| view::block(status, columns, rows));
+    }
+
+    /// Draws what `block` makes for the window's columns and rows: fewer lines than rows, none longer than the columns.
+    pub fn paint(&self, block: impl FnOnce(usize, usize) -> Vec<String>) {
         let (columns, rows) = size();
         let mut screen = screen();
         // The last column stays free: some terminals go to the next line after it.

@@ -43,6 +43,7 @@ pub mod run;
 pub mod run_state;
 pub mod schedule;
 pub mod scheduling;
+pub mod sim_arm;
 pub mod spill;
 pub mod status;
 pub mod supervision;

@@ -29,9 +29,10 @@ use recorder::events::Event;
 use recorder::regenerate::{self, RegenerateError};
 use recorder::run_state::{self, Ending};
 use recorder::schedule::{Schedule, Until};
+use recorder::sim_arm::SimArm;
 use recorder::status::{self, SharedStatus, Status};
 use recorder::supervision::{self, Notifier, Supervisor};
-use recorder::{check, codec, gpu_metrics, log_file, metrics, notify, run, verify};
+use recorder::{check, codec, gpu_metrics, log_file, metrics, notify, run, sim_arm, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
             episodes::run(arguments).map_err(anyhow::Error::from).and_then(|text| print(&text))
         }
         Some(Command::Verify(arguments)) => verify(arguments),
+        Some(Command::SimArm(arguments)) => sim_arm(arguments),
         Some(Command::Check { notify }) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config, *notify);
             print(&findings.text)?;
@@ -256,6 +258,25 @@ fn verify(arguments: &verify::Arguments) -> anyhow::Result<u8> {
     let report = verify::verify(&arguments.root, arguments.deep)?;
     print(&if arguments.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.text() })?;
     Ok(report.exit_code())
+}
+
+fn sim_arm(arguments: &sim_arm::Arguments) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime cannot be started")?.block_on(async {
+        let mut interrupts = interrupts()?;
+        let mut arm = SimArm::start(arguments)?;
+        let mut lines = sim_arm::lines();
+        print(&format!("ready {}\n", arm.path()))?;
+        loop {
+            tokio::select! {
+                Some(line) = lines.recv() => match arm.obey(&line) {
+                    Some(answer) => print(&format!("{answer}\n"))?,
+                    None => return Ok(0),
+                },
+                _ = interrupts.recv() => return Ok(0),
+            };
+        }
+    })
 }
 
 fn bench(cli: &Cli, options: &Arguments, overrides: &[config::Override]) -> anyhow::Result<u8> {

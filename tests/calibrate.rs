@@ -350,6 +350,39 @@ fn a_file_that_cannot_be_written_is_tried_again() {
     bench.holds_for_good(&golden_held());
 }
 
+/// A motor that does not keep a value is named, whoever leaves then has what there was, and so has whoever asked for a file.
+#[test]
+fn a_motor_that_does_not_keep_a_value() {
+    let bench = Bench::new();
+    let mut terminal = bench.terminal(&[]);
+    for step in ["Enter: calibrate", CENTRE] {
+        terminal.wait_for(step);
+        bench.centre();
+        terminal.press("\r");
+    }
+    terminal.wait_for(SWEEP);
+    bench.sweep(&terminal);
+    bench.sim.poke(4, reg::MIN_POSITION_LIMIT, 500);
+    bench.sim.wear_out(4, reg::MIN_POSITION_LIMIT);
+    terminal.press("\r");
+    let words = "motor 4 (wrist_flex) did not keep a value: Min_Position_Limit was set to 860 and reads 500";
+    let says = |screen: &vt100::Screen| {
+        let text = screen.contents().replace("\n  ! ", " ");
+        text.contains(words) && text.contains("Enter: try again")
+    };
+    terminal.wait_until(words, says);
+    terminal.press("\x03");
+    assert_eq!(terminal.end("not calibrated; motors and file hold what they held before"), Some(130));
+    bench.is_as_before();
+    assert!(!bench.file().exists());
+
+    let from = golden("robots/so_follower/f1.json");
+    let ended = bench.run(&["--from", from.to_str().unwrap()]);
+    assert!(ended.code == Some(3) && ended.text.contains(words), "{}", ended.text);
+    bench.is_as_before();
+    assert!(!bench.file().exists());
+}
+
 #[test]
 fn which_arm_is_asked_where_there_are_two() {
     let bench = Bench::new();

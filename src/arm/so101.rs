@@ -159,13 +159,13 @@ impl Arm {
     /// Opens the port and finds all motors; writes nothing. Says whether the servos hold the calibration file's values.
     fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(Arm, bool), ArmError> {
         let calibration = load_calibration(settings, settings.port()? == SIM)?;
-        let mut arm = Arm::find(settings, calibration, clock)?;
+        let mut arm = Arm::reach(settings, calibration, clock)?;
         let calibrated = arm.is_calibrated()?;
         Ok((arm, calibrated))
     }
 
     /// Opens the port and finds all motors of an arm with this calibration; writes nothing.
-    fn find(settings: &Settings, calibration: Calibration, clock: &Arc<dyn Clock>) -> Result<Arm, ArmError> {
+    fn reach(settings: &Settings, calibration: Calibration, clock: &Arc<dyn Clock>) -> Result<Arm, ArmError> {
         let port = settings.port()?;
         let sim = if port == SIM { Some(SimBus::start(settings.sim, clock.clone())?) } else { None };
         let path = sim.as_ref().map_or(port, SimBus::path);

@@ -5,11 +5,12 @@ mod run_support;
 use arrow_array::{Array, FixedSizeListArray, Float32Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use recorder::arm::feetech::registers as reg;
+use recorder::arm::motors::Held;
 use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::arm::{ArmError, LONGEST_SILENCE, Robot, Teleop, open_robot, open_teleop, so101};
 use recorder::clock::Clock;
 use recorder::codec::backend;
-use recorder::config::schema::{self, FollowerArm, LeaderArm, RobotKind, TeleopKind};
+use recorder::config::schema::{self, FollowerArm, LeaderArm, MotorPolicy, OnMotorFault, RobotKind, TeleopKind};
 use run_support::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -268,11 +269,48 @@ fn each_arm_is_given_its_own_goals() {
     while pair.send(&goals, amply()).unwrap() != goals {
         std::thread::yield_now();
     }
+    // Goals are not answered; what comes after them on the same bus is.
+    pair.observe(amply()).unwrap();
     // A degree has 11.4 steps, and a goal is cut off to a whole one.
     let moved = [goal(0) - 2075, 2075 - goal(1)];
     assert!(moved.iter().all(|steps| (10..=12).contains(steps)), "{moved:?}");
     let error = pair.send(&goals[..6], amply()).unwrap_err();
     assert!(error.to_string().contains("6 values, expected 12"), "{error}");
+}
+
+/// Motors are asked in turn on both buses, by the robot's names; what is configured for one becomes of that one.
+#[test]
+fn motors_are_looked_after_by_their_names() {
+    let (buses, clock) = buses(SimKind::Follower);
+    let calibrations = calibrations(SimKind::Follower);
+    let arm = |bus: &SimBus| Some(FollowerArm { port: Some(bus.path().into()), ..FollowerArm::default() });
+    let config = schema::Robot {
+        kind: RobotKind::BiSo101Follower,
+        id: Some("pair".into()),
+        calibration_dir: Some(calibrations.path().into()),
+        left_arm_config: arm(&buses[0]),
+        right_arm_config: arm(&buses[1]),
+        on_motor_fault: OnMotorFault::ByMotor([("right_gripper".to_string(), MotorPolicy::TorqueOff)].into()),
+        ..schema::Robot::default()
+    };
+    let mut pair = open_robot(&config, &clock).unwrap().unwrap();
+    pair.observe(amply()).unwrap();
+    for bus in &buses {
+        bus.poke(6, reg::PRESENT_TEMPERATURE, 65);
+    }
+    let torque = |bus: usize| buses[bus].peek(6, reg::TORQUE_ENABLE).unwrap();
+    let start = Instant::now();
+    while torque(1) == 1 {
+        pair.look_after(amply());
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", pair.health());
+    }
+    assert_eq!(torque(0), 1);
+    let health = pair.health();
+    let names: Vec<String> = pair.features().iter().map(|name| name.trim_end_matches(".pos").to_string()).collect();
+    assert_eq!(health.iter().map(|health| health.motor.clone()).collect::<Vec<_>>(), names);
+    assert_eq!((health[11].temperature_c, health[11].held), (65.0, Held::Limp));
+    assert_eq!(health[11].faults[0].kind, "overheat");
+    assert!(health[..11].iter().all(|health| health.held == Held::No));
 }
 
 /// The position loop's coefficients are the configuration's, for each arm its own.

@@ -114,6 +114,11 @@ impl Robot for Pair<dyn Robot> {
         self.joined(reads)
     }
 
+    fn approach(&mut self, seconds: f64) {
+        self.left.approach(seconds);
+        self.right().approach(seconds);
+    }
+
     /// An arm that cannot be given its goals is an error; the other one has got its own all the same.
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {
         let (lefts, rights) = (self.left.features().len(), self.right().features().len());

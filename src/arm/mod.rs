@@ -18,13 +18,17 @@ pub mod calibration;
 pub mod cues;
 mod error;
 pub mod feetech;
+pub mod let_go;
+pub mod motors;
 pub mod normalise;
+pub mod ramp;
 pub mod replay;
 pub mod sim;
 pub mod so101;
 pub mod trajectory;
 
 pub use error::{ArmError, Motor};
+pub use motors::Health;
 
 use crate::clock::Clock;
 use crate::config::arms::{Side, followers, leaders};
@@ -35,6 +39,10 @@ use std::time::{Duration, Instant};
 
 /// An arm that has not answered for so long is taken for lost, and opened anew.
 pub const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+
+/// A leader that has said nothing for so long is said to be silent. From its first missing word on the follower is
+/// commanded no more and holds its goal; after this long it approaches the leader anew when that speaks again.
+pub const LEADER_SILENT_NS: u64 = 500_000_000;
 
 /// One reading of an arm.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,28 +60,21 @@ impl Reading {
     }
 }
 
-/// How a motor is, as it was last asked.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Health {
-    /// The motor's name, such as `gripper` or `left_gripper`.
-    pub motor: String,
-    /// In degrees Celsius.
-    pub temperature_c: f32,
-    /// In volts.
-    pub voltage_v: f32,
-    /// Share of the largest torque, −1…1, by the sense of turning.
-    pub load: f32,
-}
-
 /// An arm that is observed and moved. Values are normalised (degrees, or −100…100; gripper 0…100), one for each feature.
 pub trait Robot: Send {
     /// Ordered feature names, such as `shoulder_pan.pos`.
     fn features(&self) -> Vec<String>;
     /// Present values, before `deadline`. An error when no motor has answered, or not every motor ever has.
     fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError>;
+    /// The next goals are approached: the way takes at least `seconds`, and no joint is faster than a ramp allows. Called
+    /// before the first goals, and when the leader was away.
+    fn approach(&mut self, seconds: f64) {
+        let _ = seconds;
+    }
     /// Sends goals; answers with the goals really sent, after limits.
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError>;
-    /// Asks one motor how it is, the next at each call; not when `deadline` leaves no time for that.
+    /// Once a tick, after the goals were sent: does what [`schema::Robot::on_motor_fault`] says to motors with a fault,
+    /// and asks one motor how it is, the next at each call; not when `deadline` leaves no time for that.
     fn look_after(&mut self, deadline: Instant) {
         let _ = deadline;
     }
@@ -151,15 +152,15 @@ pub fn features(kind: schema::RobotKind) -> Vec<String> {
     kind.sides().iter().flat_map(|side| so101::features_of(*side)).collect()
 }
 
-/// The motors that features are of.
-pub fn motors_of(features: &[String]) -> Vec<String> {
-    features.iter().map(|name| name.trim_end_matches(".pos").to_string()).collect()
-}
-
 /// Lowest and highest value of each feature of the robot, by the calibration files. Touches no device.
 pub fn ranges(config: &schema::Robot) -> Result<Vec<(f64, f64)>, ArmError> {
     let ranges: Result<Vec<_>, _> = followers(config).iter().map(|(_, arm)| so101::follower_ranges(arm)).collect();
     Ok(ranges?.concat())
+}
+
+/// The names of its motors, in order: those of its features, without what they tell.
+pub fn motor_names(kind: schema::RobotKind) -> Vec<String> {
+    features(kind).iter().map(|name| name.trim_end_matches(".pos").to_string()).collect()
 }
 
 /// One number above 0 for each motor; else what is wrong, in words.

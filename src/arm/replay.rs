@@ -10,7 +10,7 @@
 
 use super::cues::Cues;
 use super::trajectory::{MOST_SECONDS, Motion, Pace, Recorded, Trajectory, parse_csv, places};
-use super::{ArmError, Reading, Teleop, features, motors_of, per_motor, ranges};
+use super::{ArmError, Reading, Teleop, features, motor_names, per_motor, ranges};
 use crate::config::schema::Config;
 use crate::config::validate::ticks_per_episode;
 use crate::dataset::{DatasetError, Poses};
@@ -69,7 +69,7 @@ impl Replay {
         }
         let (recorded, cut_off) = within(recorded, &ranges(&config.robot)?, &features, &source)?;
         let trajectory = recorded.on_grid(fps).ok_or_else(|| unusable("at least one pose".into(), "none".into()))?;
-        let motors = motors_of(&features);
+        let motors = motor_names(config.robot.kind);
         let speeds = per_motor(&teleop.max_speed, &motors).map_err(ArmError::MaxSpeed)?;
         let ticks = |seconds: f64| (seconds * f64::from(fps)).ceil() as u64;
         let pace = Pace {

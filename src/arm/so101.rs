@@ -5,6 +5,7 @@
 //! before torque is off and the EEPROM unlocked; a calibration that is written is read back; the goal is the present
 //! position before torque goes on; torque-off is tried on every motor whatever the others answer.
 
+mod care;
 mod follower;
 mod leader;
 mod servos;
@@ -16,7 +17,7 @@ pub use servos::Servos;
 use super::calibration::{Calibration, JointCalibration, Place};
 use super::feetech::bus::{Bus, TRY};
 use super::feetech::registers::{self as reg, Register};
-use super::normalise::{Norm, normalise};
+use super::normalise::{Norm, normalise, unnormalise_f32};
 use super::sim::{SimBus, SimKind};
 use super::{ArmError, Motor};
 use crate::clock::Clock;
@@ -177,6 +178,21 @@ struct Joint {
     norm: Norm,
 }
 
+impl Joint {
+    /// Lowest and highest value, by the calibration.
+    fn limits(&self) -> (f32, f32) {
+        let range = self.calibration.range();
+        let [a, b] = [range.min, range.max].map(|step| normalise(self.norm, range, step) as f32);
+        (a.min(b), a.max(b))
+    }
+
+    /// A value in steps, within the calibrated range.
+    fn step(&self, value: f32) -> i32 {
+        let range = self.calibration.range();
+        unnormalise_f32(self.norm, range, value).clamp(range.min, range.max)
+    }
+}
+
 /// A connected arm.
 struct Arm {
     bus: Bus,
@@ -190,13 +206,13 @@ impl Arm {
     /// Opens the port and finds all motors; writes nothing. Says whether the servos hold the calibration file's values.
     fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(Arm, bool), ArmError> {
         let calibration = load_calibration(settings, settings.port()? == SIM)?;
-        let mut arm = Arm::find(settings, calibration, clock)?;
+        let mut arm = Arm::reach(settings, calibration, clock)?;
         let calibrated = arm.is_calibrated()?;
         Ok((arm, calibrated))
     }
 
     /// Opens the port and finds all motors of an arm with this calibration; writes nothing.
-    fn find(settings: &Settings, calibration: Calibration, clock: &Arc<dyn Clock>) -> Result<Arm, ArmError> {
+    fn reach(settings: &Settings, calibration: Calibration, clock: &Arc<dyn Clock>) -> Result<Arm, ArmError> {
         let port = settings.port()?;
         let sim = if port == SIM { Some(SimBus::start(settings.sim, clock.clone())?) } else { None };
         let path = sim.as_ref().map_or(port, SimBus::path);

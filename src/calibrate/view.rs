@@ -109,20 +109,38 @@ fn degrees(steps: i32) -> i32 {
     (steps * 360 + STEPS / 2) / STEPS
 }
 
-/// Why the sweep cannot end, each joint with its remedy.
+/// Why the sweep cannot end: the joints of each fault, and the remedy.
 pub fn sweep_problems(sweep: &Sweep) -> Vec<String> {
-    let problem = |(joint, fault): (&str, Fault)| match fault {
-        Fault::Unread => format!("{joint} has not been read yet: check its cable."),
-        Fault::NotMoved => format!("{joint} was not moved: move it through its whole range."),
-        Fault::Small(range) => format!(
-            "{joint} was moved by {range} steps only, expected at least {SMALLEST_RANGE} ({}°): move it through its whole range.",
-            degrees(SMALLEST_RANGE)
-        ),
-        Fault::Wrapped => format!(
-            "{joint} went past the end of a turn (0 or {LAST}), so it was not in the middle of its range when the arm was centred: press r and centre the arm again."
-        ),
+    let faults = sweep.faults();
+    let joints = |is_meant: fn(Fault) -> bool| {
+        let named = faults.iter().filter(|(_, fault)| is_meant(*fault)).map(|(joint, fault)| match fault {
+            Fault::Small(range) => format!("{joint} {range}"),
+            _ => joint.to_string(),
+        });
+        named.collect::<Vec<_>>().join(", ")
     };
-    sweep.faults().into_iter().map(problem).collect()
+    let [unread, unmoved, small, wrapped] = [
+        joints(|fault| fault == Fault::Unread),
+        joints(|fault| fault == Fault::NotMoved),
+        joints(|fault| matches!(fault, Fault::Small(_))),
+        joints(|fault| fault == Fault::Wrapped),
+    ];
+    let least = degrees(SMALLEST_RANGE);
+    let problems = [
+        (
+            &wrapped,
+            format!(
+                "Past the end of a turn (0 or {LAST}): {wrapped}. The arm was not centred: press r and do it again."
+            ),
+        ),
+        (&unread, format!("Not read yet: {unread}. Check the cables.")),
+        (&unmoved, format!("Not moved: {unmoved}. Move each joint through its whole range.")),
+        (
+            &small,
+            format!("Moved by too few steps: {small}. Expected at least {SMALLEST_RANGE} ({least}°): the whole range."),
+        ),
+    ];
+    problems.into_iter().filter(|(joints, _)| !joints.is_empty()).map(|(_, problem)| problem).collect()
 }
 
 /// What the sweep says without being asked: joints past the end of a turn, and motors that keep silent.
@@ -197,11 +215,9 @@ mod tests {
         );
         let problems = sweep_problems(&sweep).join("\n");
         for part in [
-            "shoulder_lift went past",
-            "press r",
-            "elbow_flex was moved by 10 steps only",
-            "wrist_flex was not moved",
-            "gripper was moved by 153",
+            "Past the end of a turn (0 or 4095): shoulder_lift.",
+            "Not moved: wrist_flex.",
+            "few steps: elbow_flex 10, gripper 153.",
         ] {
             assert!(problems.contains(part), "{part} is not in {problems}");
         }
@@ -242,12 +258,12 @@ mod tests {
             keys: "Enter: done   r: centre the arm again   Ctrl-C: leave".into(),
         };
         let lines = view.lines(79, 24);
-        assert_eq!(lines.len(), 22, "{lines:#?}");
+        assert_eq!(lines.len(), 21, "{lines:#?}");
         assert_eq!(lines[1], view.title);
         assert_eq!(lines[3], "  Move every joint but wrist_roll through its whole range, one after the other,");
         assert_eq!(lines[4], "  then press Enter.");
         assert_eq!(lines[6], format!("  {}", view.table[0]));
-        assert!(lines.iter().any(|line| line.starts_with("  ! shoulder_lift went past")), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.starts_with("  ! Past the end of a turn")), "{lines:#?}");
         assert_eq!(lines.last().unwrap(), "  Enter: done   r: centre the arm again   Ctrl-C: leave");
         // On a small window the table and the keys stay.
         let small = view.lines(79, 14);

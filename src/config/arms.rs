@@ -2,7 +2,7 @@
 //!
 //! Each is told as a table of one arm, so that whoever opens, checks or calibrates an arm knows of single ones only.
 
-use super::schema::{Config, FollowerArm, LeaderArm, OnMotorFault, Robot, RobotKind, Teleop, TeleopKind};
+use super::schema::{Config, FollowerArm, LeaderArm, Robot, RobotKind, Teleop, TeleopKind};
 use std::collections::BTreeMap;
 
 /// Which arm it is.
@@ -89,7 +89,8 @@ impl TeleopKind {
     }
 }
 
-/// The robot's arms, each as a robot of one arm, in the order of the features. Cameras are no part of them.
+/// The robot's arms, each as a robot of one arm, in the order of the features. Cameras are no part of them; what becomes of
+/// motors keeps the robot's names.
 pub fn followers(robot: &Robot) -> Vec<(Side, Robot)> {
     let single = |side: Side| {
         let common = Robot { cameras: BTreeMap::new(), ..robot.clone() };
@@ -123,7 +124,6 @@ pub fn followers(robot: &Robot) -> Vec<(Side, Robot)> {
                 position_i_coefficient,
                 position_d_coefficient,
                 num_read_retries,
-                on_motor_fault: of_side(&robot.on_motor_fault, side),
                 ..common
             },
         }
@@ -171,28 +171,15 @@ pub fn simulate(config: &mut Config) {
     }
 }
 
-/// What of the policies by motor is for one arm, by its own names.
-fn of_side(policies: &OnMotorFault, side: Side) -> OnMotorFault {
-    match policies {
-        OnMotorFault::All(policy) => OnMotorFault::All(*policy),
-        OnMotorFault::ByMotor(by_motor) => OnMotorFault::ByMotor(
-            by_motor
-                .iter()
-                .filter_map(|(motor, policy)| Some((motor.strip_prefix(side.prefix())?.to_string(), *policy)))
-                .collect(),
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::MotorPolicy;
+    use crate::config::schema::{MotorPolicy, OnMotorFault};
 
     #[test]
     fn a_pair_is_two_arms_of_its_own() {
         let arm = |port: &str| FollowerArm { port: Some(port.into()), ..FollowerArm::default() };
-        let policies = [("left_gripper", MotorPolicy::Hold), ("right_elbow_flex", MotorPolicy::TorqueOff)];
+        let policies = [("left_gripper", MotorPolicy::Hold)];
         let pair = Robot {
             kind: RobotKind::BiSo101Follower,
             id: Some("pair".into()),
@@ -207,9 +194,7 @@ mod tests {
         assert_eq!((left.id.as_deref(), right.id.as_deref()), (Some("pair_left"), Some("pair_right")));
         assert_eq!((left.use_degrees, left.position_p_coefficient, left.max_temperature_c), (false, 20, 50.0));
         assert_eq!((right.use_degrees, right.position_p_coefficient), (true, 16));
-        let only = |motor: &str, policy| OnMotorFault::ByMotor([(motor.to_string(), policy)].into());
-        assert_eq!(left.on_motor_fault, only("gripper", MotorPolicy::Hold));
-        assert_eq!(right.on_motor_fault, only("elbow_flex", MotorPolicy::TorqueOff));
+        assert_eq!((&left.on_motor_fault, &right.on_motor_fault), (&pair.on_motor_fault, &pair.on_motor_fault));
         let single = Robot { kind: RobotKind::So101Follower, id: Some("one".into()), ..Robot::default() };
         assert_eq!(followers(&single), [(Side::Only, single.clone())]);
         assert_eq!(followers(&Robot::default()), []);

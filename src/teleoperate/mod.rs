@@ -12,7 +12,7 @@ pub mod table;
 pub use meters::{Doing, Joint, Meters, Talk, Torque};
 
 use crate::arm::replay::Replay;
-use crate::arm::{self, ArmError, LONGEST_SILENCE, Reading, Robot};
+use crate::arm::{self, ArmError, LEADER_SILENT_NS, LONGEST_SILENCE, Reading, Robot};
 use crate::beside::Beside;
 use crate::clock::{Clock, Hold, Rank, period, tick_ns};
 use crate::config::arms::followers;
@@ -122,7 +122,8 @@ pub fn run(
     let meters = Meters::new(&robot.features(), config.dataset.fps, clock.now().mono_ns);
     let beside = Beside::start("leader")?;
     let leader = Arc::new(Mutex::new(leader));
-    let mut session = Session { config, clock, robot, leader, beside, playback, meters };
+    let approach = Approach::new(if playback.is_some() { 0.0 } else { config.teleop.ramp_s });
+    let mut session = Session { config, clock, robot, leader, beside, playback, approach, meters };
     let ended = session.follow(first, watch, opening);
     session.let_go();
     ended.map(|()| session.meters)
@@ -136,7 +137,33 @@ struct Session<'a> {
     leader: Arc<Mutex<Box<dyn arm::Teleop>>>,
     beside: Beside,
     playback: Option<Playback>,
+    approach: Approach,
     meters: Meters,
+}
+
+/// When the follower's goals are to approach its leader: at first, and when that was silent.
+struct Approach {
+    /// The way takes at least so long; a motion has a ramp of its own.
+    seconds: f64,
+    due: bool,
+    silent_since_ns: Option<u64>,
+}
+
+impl Approach {
+    fn new(seconds: f64) -> Approach {
+        Approach { seconds, due: true, silent_since_ns: None }
+    }
+
+    /// The leader has spoken or not; how long the next goals' way is to take, where they are to approach it.
+    fn hear(&mut self, spoke: bool, now_ns: u64) -> Option<f64> {
+        if spoke {
+            self.silent_since_ns = None;
+            return std::mem::take(&mut self.due).then_some(self.seconds);
+        }
+        let since = *self.silent_since_ns.get_or_insert(now_ns);
+        self.due |= now_ns.saturating_sub(since) >= LEADER_SILENT_NS;
+        None
+    }
 }
 
 impl Session<'_> {
@@ -183,6 +210,9 @@ impl Session<'_> {
         let fresh = led.0.is_ok();
         state.update(observed.0, &mut self.meters)?;
         action.update(led.0, &mut self.meters)?;
+        if let Some(seconds) = self.approach.hear(fresh, self.clock.now().mono_ns) {
+            self.robot.approach(seconds);
+        }
         // Without a word from the leader the follower holds its goal.
         if fresh {
             match self.robot.send(&action.reading.values, deadline) {

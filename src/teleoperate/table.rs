@@ -2,6 +2,7 @@
 
 use super::{Doing, Joint, Meters, Talk, Torque};
 use crate::arm::Health;
+use crate::arm::motors::Held;
 use std::fmt::Write as _;
 
 /// Stands after a value that is older than its tick.
@@ -18,8 +19,8 @@ pub fn block(meters: &Meters, columns: usize, rows: usize) -> Vec<String> {
     let source = if meters.doing == Doing::Following { "leader" } else { "goal" };
     lines.push(row("joint", [source, "follower", "°C", "V", "load"]));
     for joint in &meters.joints {
-        let known = |of: &dyn Fn(&Health) -> String| joint.health.as_ref().map_or("-".into(), of);
-        lines.push(row(
+        let known = |of: &dyn Fn(&Health) -> String| measured(joint).map_or("-".into(), of);
+        let cells = row(
             &joint.name,
             [
                 &value(joint.leader, joint.leader_reused),
@@ -28,7 +29,8 @@ pub fn block(meters: &Meters, columns: usize, rows: usize) -> Vec<String> {
                 &known(&|health| format!("{:.1}", health.voltage_v)),
                 &known(&|health| format!("{:.0} %", health.load * 100.0)),
             ],
-        ));
+        );
+        lines.push(format!("{cells}  {}", trouble(joint)).trim_end().into());
     }
     lines.push(format!("  answers  {}   ticks missed {}", latencies(meters), meters.missed));
     if meters.joints.iter().any(|joint| joint.leader_reused || joint.follower_reused) {
@@ -52,12 +54,15 @@ pub fn line(meters: &Meters) -> String {
     if let Some((apart, name)) = farthest.max_by(|a, b| a.0.total_cmp(&b.0)) {
         let _ = write!(line, "; farthest apart {name} {apart:.1}");
     }
-    let health = || meters.joints.iter().filter_map(|joint| joint.health.as_ref());
+    let health = || meters.joints.iter().filter_map(measured);
     if let Some(hottest) = health().max_by(|a, b| a.temperature_c.total_cmp(&b.temperature_c)) {
         let _ = write!(line, "; hottest {} {:.0} °C", hottest.motor, hottest.temperature_c);
     }
     if let Some(lowest) = health().min_by(|a, b| a.voltage_v.total_cmp(&b.voltage_v)) {
         let _ = write!(line, "; lowest {:.1} V", lowest.voltage_v);
+    }
+    for joint in meters.joints.iter().filter(|joint| !trouble(joint).is_empty()) {
+        let _ = write!(line, "; {}: {}", joint.name, trouble(joint));
     }
     if !meters.errors.is_empty() {
         let _ = write!(line, "; errors {}", errors(meters));
@@ -105,6 +110,25 @@ fn errors(meters: &Meters) -> String {
     errors.collect::<Vec<_>>().join(", ")
 }
 
+/// How a joint's motor is, once it was asked.
+fn measured(joint: &Joint) -> Option<&Health> {
+    joint.health.as_ref().filter(|health| !health.temperature_c.is_nan())
+}
+
+/// What is wrong with a joint's motor, and what became of it.
+fn trouble(joint: &Joint) -> String {
+    let health = joint.health.iter();
+    let words = health.flat_map(|health| {
+        let held = match health.held {
+            Held::No => None,
+            Held::Hold => Some("held"),
+            Held::Limp => Some("limp"),
+        };
+        health.faults.iter().map(|fault| fault.kind).chain(held)
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
 fn value(value: Option<f32>, old: bool) -> String {
     let mark = if old { OLD } else { ' ' };
     value.map_or("- ".into(), |value| format!("{value:.1}{mark}"))
@@ -122,6 +146,7 @@ fn time(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arm::motors::MotorFault;
     use crate::arm::{ArmError, Motor, Reading};
     use std::time::Duration;
 
@@ -212,6 +237,29 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_motor_with_a_fault_is_shown() {
+        let mut meters = meters();
+        let fault = MotorFault { kind: "overload", reason: "it is overloaded".into() };
+        let never_asked = f32::NAN;
+        let health = Health {
+            motor: "gripper".into(),
+            temperature_c: never_asked,
+            voltage_v: never_asked,
+            load: never_asked,
+            faults: vec![fault],
+            held: Held::Hold,
+        };
+        meters.show(&Reading::fresh(vec![1.0, 2.0]), &Reading::fresh(vec![1.0, 2.0]), &[health]);
+        let text = block(&meters, 120, 40).join("\n");
+        assert!(
+            text.contains("\n  gripper            2.0       2.0        -       -       -  overload, held\n"),
+            "{text}"
+        );
+        let line = line(&meters);
+        assert!(line.contains("; gripper: overload, held;") && !line.contains("hottest"), "{line}");
     }
 
     #[test]

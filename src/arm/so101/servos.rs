@@ -27,7 +27,7 @@ impl Servos {
             )
         };
         let calibration = Calibration(MOTORS.iter().map(unknown).collect());
-        Ok(Servos { arm: Arm::find(settings, calibration, clock)? })
+        Ok(Servos { arm: Arm::reach(settings, calibration, clock)? })
     }
 
     /// The motors, in the order of the features.

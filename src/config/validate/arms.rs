@@ -4,7 +4,7 @@ use super::super::Problem;
 use super::super::arms::{Side, followers, leaders};
 use super::super::schema::*;
 use super::in_range;
-use crate::arm::{features, motors_of};
+use crate::arm::motor_names;
 use std::path::PathBuf;
 
 pub fn arms(config: &Config, found: &mut Vec<Problem>) {
@@ -38,19 +38,14 @@ pub fn arms(config: &Config, found: &mut Vec<Problem>) {
         if let Some(limits) = &follower.max_relative_target {
             let place = format!("{}.max_relative_target", side.table("robot"));
             positive(found, &place, limits);
-            each_motor(found, &place, limits, &motors_of(&features(follower.kind)));
+            each_motor(found, &place, limits, &motor_names(follower.kind));
         }
     }
-    if let (OnMotorFault::ByMotor(policies), true) = (&robot.on_motor_fault, robot.kind != RobotKind::None) {
-        let motors = motors_of(&features(robot.kind));
-        for motor in policies.keys().filter(|motor| !motors.contains(motor)) {
-            found.push(Problem::new(
-                format!("robot.on_motor_fault.{motor}"),
-                format!("motors of the robot: {}", motors.join(", ")),
-                format!("`{motor}`"),
-                "correct the name; motors that are left out: warn",
-            ));
-        }
+    if robot.kind != RobotKind::None {
+        motor_faults(robot, found);
+    }
+    if teleop.kind != TeleopKind::None {
+        in_range(found, "teleop.ramp_s", teleop.ramp_s, 0, 600.0, "give it in seconds; 2 is gentle");
     }
     if teleop.kind == TeleopKind::Replay {
         replay(config, found);
@@ -226,10 +221,24 @@ fn replay(config: &Config, found: &mut Vec<Problem>) {
     if let Some(fps) = teleop.fps {
         in_range(found, "teleop.fps", fps, 1, 1000.0, "give the file's rows a second, or leave it out for dataset.fps");
     }
-    in_range(found, "teleop.ramp_s", teleop.ramp_s, 0, 600.0, "give it in seconds; 2 is gentle");
     positive(found, "teleop.max_speed", &teleop.max_speed);
     if config.robot.kind != RobotKind::None {
-        each_motor(found, "teleop.max_speed", &teleop.max_speed, &motors_of(&features(config.robot.kind)));
+        each_motor(found, "teleop.max_speed", &teleop.max_speed, &motor_names(config.robot.kind));
+    }
+}
+
+fn motor_faults(robot: &Robot, found: &mut Vec<Problem>) {
+    let remedy = "60 leaves room below the 70 at which the motors give up";
+    in_range(found, "robot.max_temperature_c", robot.max_temperature_c, 20, 100.0, remedy);
+    let OnMotorFault::ByMotor(policies) = &robot.on_motor_fault else { return };
+    let motors = motor_names(robot.kind);
+    for motor in policies.keys().filter(|name| !motors.contains(name)) {
+        found.push(Problem::new(
+            format!("robot.on_motor_fault.{motor}"),
+            format!("a motor of the robot: {}", motors.join(", ")),
+            format!("\"{motor}\""),
+            "correct the name, or leave it out",
+        ));
     }
 }
 

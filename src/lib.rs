@@ -10,6 +10,7 @@ pub mod align;
 pub mod arm;
 pub mod bench;
 pub mod budget;
+pub mod calibrate;
 pub mod camera;
 pub mod check;
 pub mod child;

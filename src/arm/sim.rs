@@ -190,6 +190,11 @@ impl SimBus {
         self.shared.lock().servo(motor).into_iter().for_each(|servo| servo.turn(position, now_ns));
     }
 
+    /// From now on a motor answers to writes of this register as ever, and keeps what it holds.
+    pub fn wear_out(&self, motor: u8, register: Register) {
+        self.shared.lock().servo(motor).into_iter().for_each(|servo| servo.wear_out(register));
+    }
+
     /// Whether the servo in a place, 1 to 6 from the base on (its id at first, unless servos are new), is on the bus: one
     /// that is not hears nothing and says nothing.
     pub fn set_connected(&self, place: u8, is_connected: bool) {

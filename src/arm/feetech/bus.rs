@@ -7,6 +7,10 @@
 //! alike, are read back during that time.
 //! Limit: a reply that is later than eight failures or than [`SUSPICION`] could be taken.
 
+mod scan;
+
+pub use scan::Scan;
+
 use super::packet::{Decoder, ErrorBits, Packet};
 use super::registers::Register;
 use crate::arm::{ArmError, Motor};

@@ -60,6 +60,8 @@ pub struct Servo {
     memory: [u8; MEMORY],
     /// What the memory below `EEPROM_END` is after the power was off.
     eeprom: [u8; EEPROM_END as usize],
+    /// Memory that keeps what it holds, whatever is written there.
+    worn: Vec<usize>,
     /// A write that waits for an action.
     registered: Option<Vec<u8>>,
     /// The shaft's angle in steps when the present motion began, and the number of that time step.
@@ -83,6 +85,7 @@ impl Servo {
             },
             memory: [0; MEMORY],
             eeprom: [0; EEPROM_END as usize],
+            worn: Vec::new(),
             registered: None,
             start: shaft,
             start_step: 0,
@@ -171,7 +174,7 @@ impl Servo {
         self.rest(now_ns);
         let unlocked = self.get(reg::LOCK) == 0;
         for (at, byte) in (usize::from(addr)..MEMORY).zip(data) {
-            if READ_ONLY.iter().any(|range| range.contains(&at)) {
+            if READ_ONLY.iter().any(|range| range.contains(&at)) || self.worn.contains(&at) {
                 continue;
             }
             self.memory[at] = *byte;
@@ -180,6 +183,12 @@ impl Servo {
             }
         }
         self.aim();
+    }
+
+    /// From now on a register takes nothing from a client.
+    pub fn wear_out(&mut self, register: Register) {
+        let addr = usize::from(register.addr);
+        self.worn.extend(addr..addr + usize::from(register.size));
     }
 
     /// Sets memory and EEPROM, past all rules.

@@ -112,9 +112,6 @@ impl Bench {
             for position in [2047, min, 2047, max] {
                 self.turn(terminal, id, &name, position);
             }
-            terminal.wait_until("both ends", |screen| {
-                has_row(&screen.contents(), &[&name, &min.to_string(), &max.to_string(), &max.to_string()])
-            });
         }
     }
 
@@ -402,7 +399,9 @@ fn which_arm_is_asked_where_there_are_two() {
     assert_eq!(ended.code, Some(2), "{}", ended.text);
     assert!(ended.text.contains("say which with --arm follower or --arm leader"), "{}", ended.text);
     // Where there is one, it is meant.
-    let ended = bench.lab.run(&[&arguments[..], &["--from", "f1.json", "--teleop.type=replay", "--teleop.path=a.csv"]].concat());
+    let ended = bench
+        .lab
+        .run(&[&arguments[..], &["--from", "f1.json", "--teleop.type=replay", "--teleop.path=a.csv"]].concat());
     assert!(ended.text.contains("--from: the calibration file f1.json cannot be read"), "{}", ended.text);
 }
 

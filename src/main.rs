@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use recorder::actors::recorder::RunError;
+use recorder::arm::let_go;
 use recorder::bench;
 use recorder::bench::job::{Arguments, Job};
 use recorder::bench::measure::BenchError;
@@ -53,7 +54,20 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Worker threads of the runtime: it only moves messages; devices, codecs and the disk have threads of their own.
 const RUNTIME_THREADS: usize = 2;
 
+/// Lets go of the arms at the end, however the program ends: by its own, by a panic too.
+struct LetGo;
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        if !let_go::all(FAREWELL) {
+            let _ =
+                writeln!(std::io::stderr(), "recorder: the arm may still hold its position: it could not be let go of");
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    let _let_go = LetGo;
     let (arguments, overrides) = split_overrides(std::env::args_os());
     let cli = Cli::parse_from(arguments);
     // Only a run has a log file, which its configuration names.

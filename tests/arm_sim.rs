@@ -136,6 +136,8 @@ fn max_relative_target_clips_what_is_sent() {
     with_arm(limited, |_, mut follower, wait| {
         let present = follower.observe(Instant::now()).unwrap().values;
         wait(100);
+        assert_eq!(follower.send(&present, Instant::now()).unwrap(), present, "nothing is approached any more");
+        wait(100);
         let mut action = present.clone();
         action[0] += 50.0;
         action[1] -= 1.0;
@@ -184,6 +186,8 @@ fn after_a_pause_the_leader_is_approached_anew() {
         wait(33);
         assert_eq!(follower.send(&far, Instant::now()).unwrap(), far, "caught up once, it follows at once");
         wait(3000);
+        assert_eq!(follower.send(&present, Instant::now()).unwrap(), far, "the way begins here");
+        wait(100);
         let sent = follower.send(&present, Instant::now()).unwrap();
         for (sent, far) in sent.iter().zip(&far) {
             assert!((far - sent - 9.0).abs() < 1e-3, "a tenth of a second's way: {sent} from {far}");

@@ -14,6 +14,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const IDS: [u8; 6] = [1, 2, 3, 4, 5, 6];
+const NOTHING: [u8; 0] = [];
 
 /// The process; killed on drop.
 struct SimArm {
@@ -167,7 +168,7 @@ fn replies_meet_the_faults_they_are_sent() {
         assert_eq!(client.ping_then_1(6, 6), whole, "once: {command}");
     }
     sim.obey("lose gripper 1000");
-    assert_eq!(client.ping_then_1(6, 0), []);
+    assert_eq!(client.ping_then_1(6, 0), NOTHING);
     sim.obey("clear");
     assert_eq!(client.ping_then_1(6, 6), whole);
 
@@ -208,7 +209,7 @@ fn servos_come_and_go_and_talk_at_the_same_time() {
     let mut sim = SimArm::start(&[]);
     let mut client = sim.port(1_000_000);
     sim.obey("missing elbow_flex");
-    assert_eq!(client.ping_then_1(3, 0), []);
+    assert_eq!(client.ping_then_1(3, 0), NOTHING);
     client.say(&Packet::ping(BROADCAST));
     assert_eq!(client.hear(30), [1, 2, 4, 5, 6].map(|id| status(id, 0, &[])).concat());
     sim.obey("back elbow_flex");
@@ -216,7 +217,7 @@ fn servos_come_and_go_and_talk_at_the_same_time() {
 
     // Of two with the same id nobody takes the one's answer for the other's.
     sim.obey("write wrist_flex ID 3");
-    assert_eq!(client.ping_then_1(4, 0), []);
+    assert_eq!(client.ping_then_1(4, 0), NOTHING);
     assert_eq!(client.ping_then_1(3, 6), status(3, 0, &[]), "equal replies look like one");
     client.say(&Packet::sync_read(reg::PRESENT_POSITION.addr, 2, &[3]));
     let (one, other) = (status(3, 0, &1960u16.to_le_bytes()), status(3, 0, &2005u16.to_le_bytes()));
@@ -232,7 +233,7 @@ fn servos_hear_only_their_own_speed() {
     // 500,000: what it is told it answers yet, and is deaf from then on.
     client.say(&Packet::write(6, reg::BAUD_RATE.addr, &[1]));
     assert_eq!(client.hear(6), status(6, 0, &[]));
-    assert_eq!(client.ping_then_1(6, 0), []);
+    assert_eq!(client.ping_then_1(6, 0), NOTHING);
     drop(client);
     for (baud, code) in [(500_000, 1), (250_000, 2), (128_000, 3), (115_200, 4), (57_600, 5), (38_400, 6), (19_200, 7)]
     {
@@ -331,18 +332,18 @@ fn in_steps_a_leader_moves_when_it_is_read_and_a_follower_is_there_at_once() {
     let sim = SimArm::start(&["--kind", "leader", "--motion", "step"]);
     let mut client = rustypot(&sim.path);
     let mut positions = || client.sync_read_register(&IDS, "present_position").unwrap();
-    let poses: Vec<Vec<f64>> = (0..2701).map(|_| positions().into_iter().map(f64::from).collect()).collect();
+    let poses: Vec<Vec<i64>> = (0..2701).map(|_| positions()).collect();
     for (k, pair) in poses.windows(2).enumerate() {
-        assert_eq!(pair[0][0], 700.0 + k as f64, "every pose is another one");
+        assert_eq!(pair[0][0], 700 + k as i64, "every pose is another one");
         for joint in 1..6 {
-            assert!((pair[1][joint] - pair[0][joint]).abs() < 20.0, "smooth: {pair:?}");
+            assert!((pair[1][joint] - pair[0][joint]).abs() < 20, "smooth: {pair:?}");
         }
     }
     let spread = |joint: usize| {
         let values = poses.iter().map(|pose| pose[joint]);
-        values.clone().fold(f64::MIN, f64::max) - values.fold(f64::MAX, f64::min)
+        values.clone().max().unwrap() - values.min().unwrap()
     };
-    (1..6).for_each(|joint| assert!(spread(joint) > 500.0, "{joint} moves"));
+    (1..6).for_each(|joint| assert!(spread(joint) > 500, "{joint} moves"));
 
     let sim = SimArm::start(&["--motion", "step"]);
     let mut client = rustypot(&sim.path);
@@ -416,8 +417,8 @@ fn what_cannot_be_simulated_is_said() {
     }
     // What a killed process has left is no obstacle.
     let mut command = lab.command(env!("CARGO_BIN_EXE_recorder"));
-    let mut child = command.args(["sim-arm", "--link", "dangling"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = child.spawn().unwrap();
+    command.args(["sim-arm", "--link", "dangling"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     writeln!(child.stdin.take().unwrap(), "quit").unwrap();
     let mut said = String::new();
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();

@@ -135,6 +135,20 @@ impl ArmError {
         "panic",
     ];
 
+    /// Those of errors that are about one motor: see [`ArmError::motor`].
+    pub const MOTOR_KINDS: [&'static str; 10] = [
+        "timeout",
+        "checksum",
+        "protocol",
+        "overload",
+        "overheat",
+        "voltage",
+        "servo_error",
+        "motors",
+        "not_kept",
+        "goal",
+    ];
+
     /// True when the port is gone: only opening it again can help.
     pub fn is_fatal(&self) -> bool {
         self.kind() == "port"

@@ -5,6 +5,7 @@
 //! before torque is off and the EEPROM unlocked; a calibration that is written is read back; the goal is the present
 //! position before torque goes on; torque-off is tried on every motor whatever the others answer.
 
+mod care;
 mod follower;
 mod leader;
 mod servos;
@@ -16,7 +17,7 @@ pub use servos::Servos;
 use super::calibration::{Calibration, JointCalibration, Place};
 use super::feetech::bus::{Bus, TRY};
 use super::feetech::registers::{self as reg, Register};
-use super::normalise::{Norm, normalise};
+use super::normalise::{Norm, normalise, unnormalise_f32};
 use super::sim::{SimBus, SimKind};
 use super::{ArmError, Motor};
 use crate::clock::Clock;
@@ -144,6 +145,21 @@ struct Joint {
     motor: Motor,
     calibration: JointCalibration,
     norm: Norm,
+}
+
+impl Joint {
+    /// Lowest and highest value, by the calibration.
+    fn limits(&self) -> (f32, f32) {
+        let range = self.calibration.range();
+        let [a, b] = [range.min, range.max].map(|step| normalise(self.norm, range, step) as f32);
+        (a.min(b), a.max(b))
+    }
+
+    /// A value in steps, within the calibrated range.
+    fn step(&self, value: f32) -> i32 {
+        let range = self.calibration.range();
+        unnormalise_f32(self.norm, range, value).clamp(range.min, range.max)
+    }
 }
 
 /// A connected arm.

@@ -15,6 +15,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+try:
+    import deepdiff  # noqa: F401
+    import scservo_sdk  # noqa: F401
+except ImportError as error:
+    sys.exit(f"check_lerobot_arm.py: {error}; this LeRobot cannot drive arms: pip install 'lerobot[feetech]==0.6.1'")
+
 import lerobot.motors.motors_bus as motors_bus
 from lerobot.robots.so_follower import SO101Follower, SO101FollowerConfig
 from lerobot.teleoperators.so_leader import SO101Leader, SO101LeaderConfig
@@ -62,8 +68,7 @@ class Sim:
         return offset is None
 
 
-def check(recorder, kind, folder):
-    sim = Sim(recorder, kind, folder)
+def check(sim, kind, folder):
     builtins.input, motors_bus.enter_pressed = sim.asked, sim.is_done
     config = {"port": sim.path, "id": "arm", "calibration_dir": Path(folder) / f"{kind}-calibration"}
     if kind == "follower":
@@ -128,7 +133,11 @@ def main():
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("follower", "leader"):
-            check(sys.argv[1], kind, folder)
+            sim = Sim(sys.argv[1], kind, folder)
+            try:
+                check(sim, kind, folder)
+            finally:
+                sim.process.kill()
 
 
 if __name__ == "__main__":

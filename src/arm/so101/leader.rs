@@ -1,17 +1,20 @@
 //! The leader: limp, moved by hand, only read.
 
+use super::care::Care;
 use super::{Arm, IDS, LEADER_PLACE, Settings, features};
 use crate::arm::feetech::registers as reg;
 use crate::arm::sim::SimKind;
-use crate::arm::{ArmError, Reading, Teleop};
+use crate::arm::{ArmError, Health, Reading, Teleop};
 use crate::clock::Clock;
-use crate::config::schema;
+use crate::config::schema::{self, MotorPolicy, OnMotorFault};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// A connected SO-101 leader.
 pub struct Leader {
     arm: Arm,
+    care: Care,
+    clock: Arc<dyn Clock>,
     shut_down: bool,
 }
 
@@ -34,7 +37,9 @@ impl Leader {
         for id in IDS {
             arm.write(id, reg::OPERATING_MODE, 0)?;
         }
-        Ok(Leader { arm, shut_down: false })
+        // It is limp, and warms up by the room's sun only; what its motors complain of themselves is said.
+        let care = Care::new(&OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
+        Ok(Leader { arm, care, clock: clock.clone(), shut_down: false })
     }
 }
 
@@ -44,11 +49,22 @@ impl Teleop for Leader {
     }
 
     fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
-        Ok(Reading::fresh(self.arm.values(deadline)?.into_iter().map(|value| value as f32).collect()))
+        let read = self.arm.values(deadline);
+        let silent: &[usize] = if read.is_ok() { &[] } else { &[0, 1, 2, 3, 4, 5] };
+        self.care.listen(&mut self.arm.bus, silent, self.clock.now().mono_ns);
+        Ok(Reading::fresh(read?.into_iter().map(|value| value as f32).collect()))
+    }
+
+    fn look_after(&mut self, deadline: Instant) {
+        self.care.ask(&mut self.arm, self.clock.now().mono_ns, deadline);
+    }
+
+    fn health(&self) -> Vec<Health> {
+        self.care.health()
     }
 
     fn take_faults(&mut self) -> Vec<ArmError> {
-        self.arm.bus.take_faults()
+        self.care.take_faults(&mut self.arm.bus)
     }
 
     fn shutdown(&mut self) -> Vec<ArmError> {

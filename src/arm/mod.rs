@@ -18,7 +18,10 @@ pub use error::{ArmError, Motor};
 use crate::clock::Clock;
 use crate::config::schema;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// An arm, or one of its motors, that has not answered for so long is taken for lost, and the arm is connected anew.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(1);
 
 /// One reading of an arm.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,5 +1,6 @@
 //! The follower: observed, and moved to goals.
 
+use super::present::Present;
 use super::{Arm, FOLLOWER_PLACE, GRIPPER, GRIPPER_LIMITS, IDS, PID, Settings, features};
 use crate::arm::feetech::registers as reg;
 use crate::arm::normalise::{normalise, unnormalise_f32};
@@ -25,7 +26,7 @@ pub struct Follower {
     max_relative_target: Option<Vec<f64>>,
     disable_torque: bool,
     /// The present values, if they were read since the last goal was sent.
-    present: Option<Vec<f64>>,
+    present: Option<Present>,
     /// What the motors were last told.
     goals: Vec<f32>,
     /// The clock's time of the last goals.
@@ -44,6 +45,7 @@ pub(super) fn settings(config: &schema::Robot) -> Settings<'_> {
         id: config.id.as_deref(),
         calibration_dir: config.calibration_dir.as_deref(),
         use_degrees: config.use_degrees,
+        retries: config.num_read_retries,
     }
 }
 
@@ -93,18 +95,23 @@ impl Follower {
         }
     }
 
-    /// Keeps `goals` within `max_relative_target` of the present position.
+    /// Keeps `goals` within `max_relative_target` of the present position. A joint whose motor has not told its position in
+    /// time keeps its last goal: a step from where it was some time ago could be any step.
     fn clip(&mut self, goals: &mut [f32], deadline: Instant) -> Result<(), ArmError> {
         let Some(limits) = &self.max_relative_target else { return Ok(()) };
         let present = match self.present.take() {
             Some(present) => present,
             None => self.arm.values(deadline)?,
         };
-        for ((goal, present), limit) in goals.iter_mut().zip(present).zip(limits) {
+        for ((goal, present), limit) in goals.iter_mut().zip(&present.values).zip(limits) {
             let step = f64::from(*goal) - present;
             if step.abs() > *limit {
                 *goal = (present + step.clamp(-limit, *limit)) as f32;
             }
+        }
+        for index in present.reused {
+            goals[index] = self.goals[index];
+            self.arm.bus.note(ArmError::Held { motor: self.arm.joints[index].motor });
         }
         Ok(())
     }
@@ -116,10 +123,12 @@ impl Robot for Follower {
     }
 
     fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
+        // A reading that fails must not leave an older one to be taken for the present.
+        self.present = None;
         let present = self.arm.values(deadline)?;
-        let values = present.iter().map(|value| *value as f32).collect();
+        let reading = Reading::from(&present);
         self.present = Some(present);
-        Ok(Reading::fresh(values))
+        Ok(reading)
     }
 
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {

@@ -24,6 +24,7 @@ pub(super) fn settings(config: &schema::Teleop) -> Settings<'_> {
         id: config.id.as_deref(),
         calibration_dir: config.calibration_dir.as_deref(),
         use_degrees: config.use_degrees,
+        retries: config.num_read_retries,
     }
 }
 
@@ -44,7 +45,7 @@ impl Teleop for Leader {
     }
 
     fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
-        Ok(Reading::fresh(self.arm.values(deadline)?.into_iter().map(|value| value as f32).collect()))
+        Ok(Reading::from(&self.arm.values(deadline)?))
     }
 
     fn take_faults(&mut self) -> Vec<ArmError> {

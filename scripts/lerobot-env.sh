@@ -8,7 +8,8 @@
 set -euo pipefail
 version=0.6.1
 dir=${1:?usage: lerobot-env.sh DIRECTORY}
-[ -e "$dir/ready-$version" ] && exit 0
+ready=$dir/ready-$version-feetech
+[ -e "$ready" ] && exit 0
 
 usable() { "$1" -c 'import ensurepip, sys, venv; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' >/dev/null 2>&1; }
 
@@ -37,6 +38,6 @@ python=$(find_python) && [ -n "$python" ] || {
 }
 echo "lerobot-env: installing LeRobot $version with $python into $dir (some minutes)" >&2
 "$python" -m venv "$dir"
-"$dir/bin/pip" install -q --disable-pip-version-check "lerobot[dataset]==$version" >&2
-"$dir/bin/python" -c 'from lerobot.datasets.lerobot_dataset import LeRobotDataset'
-touch "$dir/ready-$version"
+"$dir/bin/pip" install -q --disable-pip-version-check "lerobot[dataset,feetech]==$version" >&2
+"$dir/bin/python" -c 'import scservo_sdk; from lerobot.datasets.lerobot_dataset import LeRobotDataset'
+touch "$ready"

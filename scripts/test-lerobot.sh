@@ -132,5 +132,8 @@ for sampling in 422 420; do
     done
   done
 done
+
+# LeRobot's own follower and leader drive the simulated arm: set up, calibrated, observed and moved.
+hold tests/py/check_lerobot_arm.py "$recorder"
 echo "test-lerobot: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -14,7 +14,7 @@ use std::path::PathBuf;
     version = env!("RECORDER_VERSION"),
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = false,
-    override_usage = "recorder --config lab.toml [--KEY=VALUE ...]\n       recorder check --config lab.toml [--notify] [--KEY=VALUE ...]\n       recorder encoders [--json] [--self-test]\n       recorder recover ROOT [--on-crash keep|discard] [--json]\n       recorder regenerate ROOT [OPTIONS]\n       recorder episodes ROOT list|show|delete|label|export-labels\n       recorder verify ROOT [--deep] [--json]\n       recorder bench [--mode MODE | --config lab.toml]\n       recorder schema [--markdown]\n       recorder metrics [--markdown]\n       recorder completions <SHELL>",
+    override_usage = USAGE,
     after_help = AFTER_HELP
 )]
 pub struct Cli {
@@ -34,6 +34,8 @@ pub enum Command {
         #[arg(long)]
         notify: bool,
     },
+    Calibrate(crate::calibrate::Arguments),
+    SetupMotors(crate::calibrate::SetupArguments),
     Regenerate(crate::regenerate::Arguments),
     /// Make episodes of what a crash or a power failure left in a data set; every start of a recording does the same
     ///
@@ -48,6 +50,7 @@ pub enum Command {
     /// List the encoders that this machine has, and try each
     Encoders(Encoders),
     Bench(crate::bench::job::Arguments),
+    SimArm(crate::sim_arm::Arguments),
     /// Print the JSON schema of lab.toml, or its keys as a table
     Schema {
         /// A table in Markdown: docs/config.md
@@ -106,6 +109,22 @@ pub struct Encoders {
     #[arg(long, hide = true, exclusive = true, value_name = "JSON")]
     pub part_in_process: Option<String>,
 }
+
+const USAGE: &str = "\
+recorder --config lab.toml [--KEY=VALUE ...]
+       recorder check --config lab.toml [--notify] [--KEY=VALUE ...]
+       recorder calibrate --config lab.toml [--arm ARM] [--from FILE] [--KEY=VALUE ...]
+       recorder setup-motors --config lab.toml [--arm ARM] [--KEY=VALUE ...]
+       recorder encoders [--json] [--self-test]
+       recorder recover ROOT [--on-crash keep|discard] [--json]
+       recorder regenerate ROOT [OPTIONS]
+       recorder episodes ROOT list|show|delete|label|export-labels
+       recorder verify ROOT [--deep] [--json]
+       recorder bench [--mode MODE | --config lab.toml]
+       recorder sim-arm [--link PATH] [--kind follower|leader]
+       recorder schema [--markdown]
+       recorder metrics [--markdown]
+       recorder completions <SHELL>";
 
 const AFTER_HELP: &str = "\
 Any key of the configuration can be given on the command line by its dotted name:

@@ -3,6 +3,7 @@
 //! Objective: whoever tells never waits. Events go through a ring of bounded size; a listener that is slower than the
 //! run loses the oldest ones and is told how many, and nobody else notices.
 
+use crate::arm::motors::Held;
 use crate::clock::Stamp;
 use crate::config::schema::OnLoss;
 use crate::dataset::EpisodeSummary;
@@ -74,8 +75,14 @@ pub enum Event {
     DeviceFailing { device: String },
     /// A camera delivered too few pictures in a take, in which so many rows repeat one.
     CameraSlow { camera: String, hertz: f64, target_hertz: f64, rows_repeated: u64 },
-    /// A servo says of itself that something is wrong: once in a take for each kind.
-    ArmFault { kind: String, reason: String },
+    /// Something is wrong with a motor, once for as long as it lasts; what becomes of the motor.
+    ArmFault { arm: &'static str, motor: String, kind: &'static str, reason: String, held: Held },
+    /// It is over.
+    ArmFaultOver { arm: &'static str, motor: String, kind: &'static str },
+    /// The leader is there and says nothing: the follower holds its goal.
+    LeaderSilent,
+    /// It speaks again.
+    LeaderHeard,
     /// Another encoder goes on with a camera's video.
     EncoderReplaced { camera: String, from: String, to: String, reason: String },
     /// The GPU failed too often, and rests.
@@ -138,6 +145,9 @@ names! {
     DeviceFailing = "device_failing",
     CameraSlow = "camera_slow",
     ArmFault = "arm_fault",
+    ArmFaultOver = "arm_fault_over",
+    LeaderSilent = "leader_silent",
+    LeaderHeard = "leader_heard",
     EncoderReplaced = "encoder_replaced",
     GpuGivenUp = "gpu_given_up",
     GpuBack = "gpu_back",
@@ -161,6 +171,7 @@ impl Event {
             | Event::DeviceLost { .. }
             | Event::CameraSlow { .. }
             | Event::ArmFault { .. }
+            | Event::LeaderSilent
             | Event::EncoderReplaced { .. }
             | Event::GpuGivenUp
             | Event::Backlog { .. }

@@ -3,9 +3,11 @@
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use recorder::actors::recorder::RunError;
+use recorder::arm::let_go;
 use recorder::bench;
 use recorder::bench::job::{Arguments, Job};
 use recorder::bench::measure::BenchError;
+use recorder::calibrate::{self, CalibrateError};
 use recorder::child;
 use recorder::cli::{self, Cli, Command, Recover, split_overrides};
 use recorder::codec::backend::Device;
@@ -28,9 +30,10 @@ use recorder::events::Event;
 use recorder::regenerate::{self, RegenerateError};
 use recorder::run_state::{self, Ending};
 use recorder::schedule::{Schedule, Until};
+use recorder::sim_arm::SimArm;
 use recorder::status::{self, SharedStatus, Status};
 use recorder::supervision::{self, Notifier, Supervisor};
-use recorder::{check, codec, gpu_metrics, log_file, metrics, notify, run, verify};
+use recorder::{check, codec, gpu_metrics, log_file, metrics, notify, run, sim_arm, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -51,7 +54,20 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Worker threads of the runtime: it only moves messages; devices, codecs and the disk have threads of their own.
 const RUNTIME_THREADS: usize = 2;
 
+/// Lets go of the arms at the end, however the program ends: by its own, by a panic too.
+struct LetGo;
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        if !let_go::all(FAREWELL) {
+            let _ =
+                writeln!(std::io::stderr(), "recorder: the arm may still hold its position: it could not be let go of");
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    let _let_go = LetGo;
     let (arguments, overrides) = split_overrides(std::env::args_os());
     let cli = Cli::parse_from(arguments);
     // Only a run has a log file, which its configuration names.
@@ -63,12 +79,19 @@ fn main() -> ExitCode {
         Some(Command::Encoders(options)) => encoders(options),
         Some(Command::Bench(options)) => bench(&cli, options, &overrides),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
+        Some(Command::Calibrate(arguments)) => {
+            by_hand(&cli, &overrides, |config, presses| calibrate::calibrate(arguments, config, presses))
+        }
+        Some(Command::SetupMotors(arguments)) => {
+            by_hand(&cli, &overrides, |config, presses| calibrate::setup_motors(arguments, config, presses))
+        }
         Some(Command::Regenerate(arguments)) => regenerate(arguments),
         Some(Command::Recover(arguments)) => recover(arguments),
         Some(Command::Episodes(arguments)) => {
             episodes::run(arguments).map_err(anyhow::Error::from).and_then(|text| print(&text))
         }
         Some(Command::Verify(arguments)) => verify(arguments),
+        Some(Command::SimArm(arguments)) => sim_arm(arguments),
         Some(Command::Check { notify }) => configuration(&cli, &overrides).and_then(|config| {
             let findings = check::check(&config, *notify);
             print(&findings.text)?;
@@ -92,6 +115,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<RegenerateError>() {
         error.exit_code()
     } else if let Some(error) = error.downcast_ref::<EpisodesError>() {
+        error.exit_code()
+    } else if let Some(error) = error.downcast_ref::<CalibrateError>() {
         error.exit_code()
     } else if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4
@@ -170,6 +195,32 @@ fn configuration(cli: &Cli, overrides: &[config::Override]) -> anyhow::Result<Co
     config::load(path, overrides).map_err(|error: ConfigError| anyhow::anyhow!("{error}"))
 }
 
+/// What a person does to an arm at a terminal; signals are as Ctrl-C there.
+fn by_hand(
+    cli: &Cli,
+    overrides: &[config::Override],
+    act: impl FnOnce(&Config, &calibrate::Presses) -> Result<calibrate::Report, CalibrateError>,
+) -> anyhow::Result<u8> {
+    let config = configuration(cli, overrides)?;
+    let runtime = runtime()?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    {
+        let _inside = runtime.enter();
+        let (mut interrupts, sender) = (interrupts()?, sender.clone());
+        runtime.spawn(async move {
+            while let Some(Interrupt(code)) = interrupts.recv().await {
+                if sender.send(calibrate::person::Press::Leave(code)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let report = act(&config, &calibrate::Presses { receiver, sender })?;
+    // Whoever has closed the terminal reads nothing any more.
+    let _ = print(&report.text);
+    Ok(report.code)
+}
+
 fn regenerate(arguments: &regenerate::Arguments) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -221,6 +272,25 @@ fn verify(arguments: &verify::Arguments) -> anyhow::Result<u8> {
     let report = verify::verify(&arguments.root, arguments.deep)?;
     print(&if arguments.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.text() })?;
     Ok(report.exit_code())
+}
+
+fn sim_arm(arguments: &sim_arm::Arguments) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime cannot be started")?.block_on(async {
+        let mut interrupts = interrupts()?;
+        let mut arm = SimArm::start(arguments)?;
+        let mut lines = sim_arm::lines();
+        print(&format!("ready {}\n", arm.path()))?;
+        loop {
+            tokio::select! {
+                Some(line) = lines.recv() => match arm.obey(&line) {
+                    Some(answer) => print(&format!("{answer}\n"))?,
+                    None => return Ok(0),
+                },
+                _ = interrupts.recv() => return Ok(0),
+            };
+        }
+    })
 }
 
 fn bench(cli: &Cli, options: &Arguments, overrides: &[config::Override]) -> anyhow::Result<u8> {

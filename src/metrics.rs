@@ -97,6 +97,12 @@ metrics! {
     TICK_JITTER = "recorder_tick_jitter_seconds", Kind::Histogram(JITTER_BUCKETS), [], "How late a tick of the control loop woke.";
     ARM_TRANSACTION = "recorder_arm_transaction_seconds", Kind::Histogram(TRANSACTION_BUCKETS), ["arm"], "Time of one tick's talk with an arm.";
     ARM_ERRORS = "recorder_arm_errors_total", Kind::Counter, ["arm", "kind"], "Failed talks with an arm.";
+    ARM_MOTOR_ERRORS = "recorder_arm_motor_errors_total", Kind::Counter, ["arm", "motor", "kind"], "Failed talks with an arm, and complaints of its motors, by motor.";
+    ARM_MOTOR_HELD = "recorder_arm_motor_held", Kind::Gauge, ["arm", "motor"], "What becomes of a motor because of a fault: 0 nothing, 1 it is kept where it is, 2 its torque is off.";
+    ARM_MOTOR_TEMPERATURE = "recorder_arm_motor_temperature_celsius", Kind::Gauge, ["arm", "motor"], "Temperature of a motor; absent before it was asked.";
+    ARM_MOTOR_VOLTAGE = "recorder_arm_motor_volts", Kind::Gauge, ["arm", "motor"], "Supply voltage of a motor; absent before it was asked.";
+    ARM_MOTOR_LOAD = "recorder_arm_motor_load_ratio", Kind::Gauge, ["arm", "motor"], "Load of a motor as a share of its largest torque, by the sense of turning; absent before it was asked.";
+    LEADER_SILENT = "recorder_leader_silent", Kind::Gauge, [], "1 while the leader is there and does not answer: the follower holds its goal.";
     ARM_MISSES = "recorder_arm_misses_total", Kind::Counter, [], "Rows in which the arm did not answer in time.";
     QUEUE_FRAMES = "recorder_queue_frames", Kind::Gauge, ["camera"], "Frames that wait for an encoder.";
     QUEUE_CAPACITY = "recorder_queue_capacity_frames", Kind::Gauge, ["camera"], "Frames that may wait for an encoder in memory.";
@@ -187,7 +193,7 @@ pub enum Values {
 /// Kinds of takes by what became of them.
 const TAKE_OUTCOMES: [&str; 4] = ["saved", "discarded", "failed", "taken_back"];
 /// Parts that are started again when they fail.
-const ACTORS: [&str; 3] = ["camera", "arm", "encoder"];
+const ACTORS: [&str; 4] = ["camera", "arm", "leader", "encoder"];
 /// Arms that are talked to.
 const ARMS: [&str; 2] = ["follower", "leader"];
 /// Why a device is started again: the only reason.
@@ -204,7 +210,7 @@ pub fn values(metric: &Metric, label: &str) -> Option<Values> {
     let mut backends = backends();
     Some(match (label, metric.name) {
         ("camera", _) => SetUp("a name under `robot.cameras`"),
-        ("device", _) => SetUp("`the arm`, or `camera ` and a name under `robot.cameras`"),
+        ("device", _) => SetUp("`the arm`, `the leader`, or `camera ` and a name under `robot.cameras`"),
         ("gpu", _) => SetUp("the GPU's number, as nvidia-smi counts"),
         ("version" | "revision", _) => SetUp("of the program"),
         ("stage", _) => OneOf(unique(DropReason::ALL.map(DropReason::stage))),
@@ -212,6 +218,8 @@ pub fn values(metric: &Metric, label: &str) -> Option<Values> {
         ("reason", ENCODER_FALLBACKS) => OneOf(Failure::KINDS.to_vec()),
         ("reason", ACTOR_RESTARTS) => OneOf(unique([&[LOST], &Failure::KINDS[..]].concat())),
         ("reason", HTTP_REFUSED) => OneOf(Refusal::ALL.map(Refusal::name).to_vec()),
+        ("motor", _) => SetUp("a joint of the arm, such as `gripper`"),
+        ("kind", ARM_MOTOR_ERRORS) => OneOf(ArmError::MOTOR_KINDS.to_vec()),
         ("kind", ARM_ERRORS) => OneOf(ArmError::KINDS.to_vec()),
         ("arm", _) => OneOf(ARMS.to_vec()),
         ("actor", _) => OneOf(ACTORS.to_vec()),

@@ -8,8 +8,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Device {
     Camera(CameraIndex),
-    /// Follower and leader are one: neither is of use alone.
+    /// The robot's arm, which follows.
     Arm,
+    /// What it follows. Without it the arm is observed and holds its goal.
+    Leader,
 }
 
 /// How often, how soon.

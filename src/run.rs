@@ -362,7 +362,7 @@ pub async fn start_from(
         fps: d.fps,
         codec: d.encoder.codec,
         gpu: gpu.as_ref().map(|gpu| gpu.works),
-        has_arm,
+        motors: if has_arm { arm::motor_names(config.robot.kind) } else { Vec::new() },
         records,
         queue_capacity: queue_size,
         frame_memory_bytes: bytes,
@@ -486,6 +486,7 @@ pub async fn start_from(
                 replay,
                 clock: arm_clock,
                 ticks,
+                link: Arc::default(),
                 coordinator: downstream.coordinator,
                 recorder: downstream.recorder,
             })

@@ -2,13 +2,15 @@
 
 mod arm_support;
 
-use arm_support::{AMPLE, IDS, ONE_TRY, bare_bus, check, config, connect, follower_bus, motors, tally, within};
-use recorder::arm::Robot;
-use recorder::arm::feetech::bus::Bus;
+use arm_support::{
+    AMPLE, IDS, ONE_TRY, bare_bus, check, config, connect, follower_bus, leader_bus, motors, tally, within,
+};
+use recorder::arm::feetech::bus::{Bus, TRY};
 use recorder::arm::feetech::packet::Packet;
 use recorder::arm::feetech::registers as reg;
 use recorder::arm::sim::{Fault, SimBus};
 use recorder::arm::so101::{Follower, MOTORS};
+use recorder::arm::{Reading, Robot, Teleop};
 use recorder::config::schema;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -123,6 +125,29 @@ fn some_motors_answer_and_only_the_others_are_asked_again() {
     sim.inject(Fault::Lost, None, usize::MAX);
     check(read(&mut bus).unwrap_err(), "timeout", &["no motor answered", sim.path()]);
     assert_eq!(bus.take_faults().len(), 0);
+}
+
+/// A try on a bus that is slow by itself, as behind a wireless bridge, is not given up while its answer is on the way.
+#[test]
+fn a_slow_bridge_gets_longer_tries() {
+    let sim = leader_bus();
+    let mut bus = bare_bus(&sim, AMPLE);
+    bus.settle(2);
+    assert_eq!((bus.patience, bus.retries), (TRY, 2), "nothing was measured");
+    let delay = Duration::from_millis(20);
+    sim.set_delay(delay);
+    bus.patience = AMPLE;
+    for _ in 0..5 {
+        bus.read(1, reg::MODEL, within(AMPLE)).unwrap();
+    }
+    bus.settle(3);
+    assert!(bus.patience >= 2 * delay, "{:?}", bus.patience);
+    assert_eq!(bus.retries, 3);
+    drop(bus);
+
+    let mut leader = arm_support::connect_leader(&sim);
+    let answered = |reading: Reading| reading.reused.is_empty();
+    assert!((0..100).any(|_| leader.action(within(AMPLE)).is_ok_and(answered)), "no reading at all");
 }
 
 /// The number of bytes tells failures apart, whatever the size of the register: the late word of a register of two bytes

@@ -1,4 +1,4 @@
-//! The simulated bus against an independent client, and the arms on it in simulated time.
+//! What simulated servos hold, and the arms on them in simulated time. What they say is in `tests/sim_arm.rs`.
 
 use recorder::arm::feetech::registers as reg;
 use recorder::arm::sim::{SimBus, SimKind};
@@ -19,38 +19,6 @@ const IDS: [u8; 6] = [1, 2, 3, 4, 5, 6];
 fn rustypot(sim: &SimBus) -> Sts3215Controller {
     let port = serialport::new(sim.path(), 1_000_000).timeout(AMPLE).open().unwrap();
     Sts3215Controller::new().with_protocol_v1().with_serial_port(port)
-}
-
-#[test]
-fn an_independent_client_gets_on_with_the_simulated_bus() {
-    let sim = SimBus::start(SimKind::Follower, Arc::new(SystemClock::default())).unwrap();
-    let mut client = rustypot(&sim);
-    for id in IDS {
-        assert!(client.ping(id).unwrap());
-    }
-    assert_eq!(client.read_register(1, "model_number").unwrap(), 777);
-    assert_eq!(client.read_register(3, "homing_offset").unwrap(), -1200);
-    assert_eq!(client.sync_read_register(&IDS, "max_position_limit").unwrap(), [3400, 3200, 3100, 3150, 4095, 3480]);
-
-    client.write_register(1, "acceleration", 254).unwrap();
-    assert_eq!(sim.peek(1, reg::ACCELERATION), Some(254));
-
-    let goals = [1200, 1300, 1400, 1500, 1600, 2100];
-    client.sync_write_register(&IDS, "goal_position", &goals).unwrap();
-    assert_eq!(client.sync_read_register(&IDS, "goal_position").unwrap(), goals);
-    let before = client.sync_read_register(&IDS, "present_position").unwrap();
-    assert_eq!(before, [2075, 2000, 1960, 2005, 2047, 2735], "without torque nothing moves");
-    let start = Instant::now();
-    client.sync_write_register(&IDS, "torque_enable", &[1; 6]).unwrap();
-    while client.sync_read_register(&IDS, "present_position").unwrap() != goals {
-        assert!(start.elapsed() < AMPLE);
-    }
-    // The longest way has 875 steps, at 3000 steps a second.
-    assert!(start.elapsed() > Duration::from_millis(280), "{:?}", start.elapsed());
-    client.write_register(1, "goal_position", 0).unwrap();
-    while client.read_register(1, "present_position").unwrap() != 750 {
-        assert!(start.elapsed() < AMPLE, "a goal outside the limits ends at the limit");
-    }
 }
 
 #[test]
@@ -168,6 +136,8 @@ fn max_relative_target_clips_what_is_sent() {
     with_arm(limited, |_, mut follower, wait| {
         let present = follower.observe(Instant::now()).unwrap().values;
         wait(100);
+        assert_eq!(follower.send(&present, Instant::now()).unwrap(), present, "nothing is approached any more");
+        wait(100);
         let mut action = present.clone();
         action[0] += 50.0;
         action[1] -= 1.0;
@@ -216,6 +186,8 @@ fn after_a_pause_the_leader_is_approached_anew() {
         wait(33);
         assert_eq!(follower.send(&far, Instant::now()).unwrap(), far, "caught up once, it follows at once");
         wait(3000);
+        assert_eq!(follower.send(&present, Instant::now()).unwrap(), far, "the way begins here");
+        wait(100);
         let sent = follower.send(&present, Instant::now()).unwrap();
         for (sent, far) in sent.iter().zip(&far) {
             assert!((far - sent - 9.0).abs() < 1e-3, "a tenth of a second's way: {sent} from {far}");

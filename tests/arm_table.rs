@@ -10,7 +10,7 @@
 //! | unplug | an error of the system | told at once, the port opened again by its stable name |
 //! | leader stale | the last goal for ever | no reading, or one that is marked |
 //!
-//! What becomes of the take, of the follower's torque and of its goals is the run's part: `arm_safety.rs`, `loss.rs`.
+//! What becomes of the take, of the follower's goals and of its torque is the run's part, and in its tests.
 
 mod arm_support;
 
@@ -18,10 +18,10 @@ use arm_support::{
     AMPLE, IDS, bare_bus, check, clock, config, connect, connect_leader, follower_bus, leader_bus, tally, within,
 };
 use recorder::arm::feetech::registers as reg;
-use recorder::arm::sim::{Fault, SimBus, SimKind};
+use recorder::arm::sim::{Fault, Noise, SimBus, SimKind};
 use recorder::arm::so101::Follower;
 use recorder::arm::{ArmError, LONGEST_SILENCE, Reading, Robot, Teleop};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The steps that a reading stands for, one for each motor.
 fn steps(sim: &SimBus) -> [i32; 6] {
@@ -124,6 +124,31 @@ fn a_late_reply_is_never_taken_for_a_later_one() {
     assert!(faults.iter().any(|fault| fault.kind() == "timeout"), "{faults:?}");
 }
 
+/// The same by the clock: 60 ms, whatever is asked meanwhile.
+#[test]
+fn a_reply_that_is_60_ms_late_is_never_taken_for_a_later_one() {
+    let sim = leader_bus();
+    let mut leader = connect_leader(&sim);
+    IDS.iter().for_each(|id| sim.turn(*id, 2000));
+    let mut last = fresh(|| leader.action(within(AMPLE)));
+    let mut position = 2000;
+    for motor in IDS {
+        let until = within(Duration::from_millis(150));
+        sim.inject(Fault::LateBy(Duration::from_millis(60)), Some(motor), 1);
+        while Instant::now() < until {
+            // Within the range of every joint.
+            position = 1500 + (position + 1) % 1000;
+            IDS.iter().for_each(|id| sim.turn(*id, position));
+            let Ok(Reading { values, reused }) = leader.action(within(AMPLE)) else { continue };
+            for joint in 0..6 {
+                let is_last = values[joint] == last[joint];
+                assert_eq!(is_last, reused.contains(&joint), "motor {motor}, joint {joint}: {reused:?}");
+            }
+            last = values;
+        }
+    }
+}
+
 #[test]
 fn a_bad_checksum_is_counted_and_the_line_is_found_again() {
     let sim = follower_bus();
@@ -135,6 +160,35 @@ fn a_bad_checksum_is_counted_and_the_line_is_found_again() {
         let faults = bus.take_faults();
         assert_eq!(tally(&faults)[&("checksum", motor)], 1, "{faults:?}");
     }
+}
+
+/// Plain bytes, false headers, and replies that are cut off, before, in the place of, and behind a reply.
+#[test]
+fn noise_is_counted_and_the_line_is_found_again() {
+    let sim = follower_bus();
+    let mut bus = bare_bus(&sim, Duration::from_millis(50));
+    for (place, may_answer_at_once) in [(Noise::Before, true), (Noise::Instead, false), (Noise::Behind, true)] {
+        for k in 0..12 {
+            IDS.iter().for_each(|id| sim.poke(*id, reg::GOAL_VELOCITY, i32::from(*id) + k));
+            let motor = IDS[k as usize % 6];
+            sim.inject(Fault::Noise(place), Some(motor), 1);
+            let values = bus.sync_read(&IDS, reg::GOAL_VELOCITY, within(AMPLE)).unwrap();
+            assert_eq!(values, IDS.map(|id| i32::from(id) + k), "{place:?}, motor {motor}");
+            let faults = bus.take_faults();
+            assert!(may_answer_at_once || !faults.is_empty(), "{place:?}, motor {motor}");
+            assert!(faults.iter().all(|fault| !fault.is_fatal()));
+        }
+    }
+    // What stands before a reply and is no part of one is noise by name.
+    sim.inject(Fault::Noise(Noise::Before), Some(1), 6);
+    let faults: Vec<_> = (0..6)
+        .flat_map(|_| {
+            bus.read(1, reg::GOAL_VELOCITY, within(AMPLE)).unwrap();
+            bus.take_faults()
+        })
+        .collect();
+    let noise = faults.into_iter().find(|fault| fault.kind() == "noise").unwrap();
+    check(noise, "noise", &[sim.path(), "bytes came that belong to no reply", "check the cables"]);
 }
 
 /// One motor of six: the others' values are worth having for a while, but an arm with a dead joint is a lost arm.

@@ -4,8 +4,8 @@ mod outages;
 mod run_support;
 
 use outages::Outages;
-use recorder::arm::feetech::packet::ErrorBits;
-use recorder::arm::{ArmError, Motor, Reading, Robot, open_robot};
+use recorder::arm::motors::{Held, MotorFault};
+use recorder::arm::{ArmError, Health, Motor, Reading, Robot, Teleop, open_robot, open_teleop};
 use recorder::clock::Clock;
 use recorder::codec::backend::{self, OpenEncoder};
 use recorder::codec::gpu::{GpuCodec, GpuDevice, GpuReport};
@@ -133,7 +133,7 @@ async fn a_run_is_told_in_order_and_alike_every_time() {
             }
             _ => None,
         });
-        assert_eq!(devices.collect::<Vec<_>>(), ["camera wrist", "the arm", "camera front"]);
+        assert_eq!(devices.collect::<Vec<_>>(), ["camera wrist", "the leader", "camera front"]);
         let saved = told.iter().filter_map(|told| match &told.event {
             Event::EpisodeSaved { summary, .. } => Some((serde_json::json!(**summary), told.severity)),
             _ => None,
@@ -157,42 +157,79 @@ async fn a_run_is_told_in_order_and_alike_every_time() {
     assert_eq!(runs[0], runs[1]);
 }
 
-/// A follower whose gripper says from the first talk on that it is too hot.
-fn hot_gripper() -> Devices {
-    struct Hot(Box<dyn Robot>);
+/// Arms between which and the run something stands: the follower's gripper is hot from its 20th look to its 40th, and the
+/// leader says nothing from its 60th to its 80th.
+fn troubled_arms() -> Devices {
+    struct Hot(Box<dyn Robot>, u32);
     impl Robot for Hot {
         fn features(&self) -> Vec<String> {
             self.0.features()
         }
         fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
+            self.1 += 1;
             self.0.observe(deadline)
         }
         fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {
             self.0.send(action, deadline)
         }
-        fn take_faults(&mut self) -> Vec<ArmError> {
-            let motor = Motor { id: 6, name: "gripper" };
-            let fault = || ArmError::Servo { port: "test".into(), motor, bits: ErrorBits(4) };
-            vec![fault(), fault()]
+        fn health(&self) -> Vec<Health> {
+            let reason = "motor 6 (gripper) reports an error: overheat".to_string();
+            let faults =
+                if (20..40).contains(&self.1) { vec![MotorFault { kind: "overheat", reason }] } else { vec![] };
+            vec![Health { motor: "gripper".into(), faults, held: Held::Hold, ..Health::default() }]
+        }
+        fn shutdown(&mut self) -> Vec<ArmError> {
+            self.0.shutdown()
+        }
+    }
+    struct Quiet(Box<dyn Teleop>, u32);
+    impl Teleop for Quiet {
+        fn features(&self) -> Vec<String> {
+            self.0.features()
+        }
+        fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
+            self.1 += 1;
+            let motor = Motor { id: 1, name: "shoulder_pan" };
+            match self.1 {
+                60..80 => Err(ArmError::Timeout { port: "the test".into(), motor, waited: Duration::ZERO }),
+                _ => self.0.action(deadline),
+            }
         }
         fn shutdown(&mut self) -> Vec<ArmError> {
             self.0.shutdown()
         }
     }
     let robot: recorder::devices::OpenRobot =
-        Arc::new(|config, clock| Ok(open_robot(config, clock)?.map(|robot| Box::new(Hot(robot)) as Box<dyn Robot>)));
-    Devices { robot, ..Devices::default() }
+        Arc::new(|config, clock| Ok(open_robot(config, clock)?.map(|robot| Box::new(Hot(robot, 0)) as Box<dyn Robot>)));
+    let teleop: recorder::devices::OpenTeleop = Arc::new(|config, clock| {
+        Ok(open_teleop(config, clock)?.map(|leader| Box::new(Quiet(leader, 0)) as Box<dyn Teleop>))
+    });
+    Devices { robot, teleop, ..Devices::default() }
 }
 
+/// However many ticks it lasts.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_servo_s_fault_is_told_once_in_a_take() {
+async fn what_is_wrong_with_an_arm_is_told_when_it_begins_and_when_it_is_over() {
     let dir = tempfile::tempdir().unwrap();
-    let told = Scene { devices: hot_gripper(), ..Scene::new(&ORDERLY) }.play(&dir.path().join("set")).await;
-    let expected = ["take_started", "arm_fault", "episode_saved"].repeat(2);
-    assert_eq!(names(&told)[1..7], expected);
-    let Event::ArmFault { kind, reason } = &told[2].event else { panic!("{:?}", told[2]) };
-    assert!(reason.contains("motor 6 (gripper) reports an error: overheat"), "{reason}");
-    assert!(kind == "overheat" && told[2].text.contains(reason), "{:?}", told[2]);
+    let long = [("dataset.episode_time_s", "4"), ("dataset.num_episodes", "1")];
+    let told = Scene { devices: troubled_arms(), ..Scene::new(&long) }.play(&dir.path().join("set")).await;
+    let expected = ["arm_fault", "arm_fault_over", "leader_silent", "leader_heard"];
+    assert_eq!(names(&told)[2..6], expected);
+    let fault = Event::ArmFault {
+        arm: "follower",
+        motor: "gripper".into(),
+        kind: "overheat",
+        reason: "motor 6 (gripper) reports an error: overheat".into(),
+        held: Held::Hold,
+    };
+    assert_eq!(told[2].event, fault);
+    assert!(told[2].text.contains("overheat; the motor is kept where it is until that is over"), "{}", told[2].text);
+    assert_eq!(told[3].event, Event::ArmFaultOver { arm: "follower", motor: "gripper".into(), kind: "overheat" });
+    // Ticks are 1/30 s: the 19 between, and half a second after the first word that is missing.
+    let seconds = |n: usize| (told[n].utc_ns - told[2].utc_ns) as f64 / 1e9;
+    for (n, expected) in [(3, 20.0 / 30.0), (4, 40.0 / 30.0 + 0.5), (5, 60.0 / 30.0)] {
+        assert!((seconds(n) - expected).abs() < 0.04, "{n}: {} instead of {expected}", seconds(n));
+    }
 }
 
 /// Runs that provoke what the eventful one does not.
@@ -275,7 +312,11 @@ async fn stuck() -> Vec<Arc<Told>> {
 async fn every_event_is_told_by_something_and_described() {
     let dir = tempfile::tempdir().unwrap();
     let mut all = eventful().play(&dir.path().join("eventful")).await;
-    all.extend(Scene { devices: hot_gripper(), ..Scene::new(&ORDERLY) }.play(&dir.path().join("hot")).await);
+    all.extend(
+        Scene { devices: troubled_arms(), ..Scene::new(&[("dataset.episode_time_s", "4")]) }
+            .play(&dir.path().join("arms"))
+            .await,
+    );
     all.extend(troubled(dir.path()).await);
     all.extend(taken_back(&dir.path().join("back")).await);
     all.extend(stuck().await);

@@ -1,12 +1,15 @@
 //! Cameras and arms that are lost in the middle of a run: what becomes of the take by policy, what the rows and the summary
 //! tell of it, and that nothing else suffers.
 
+mod buses;
 mod outages;
 mod program;
 mod run_support;
 
+use buses::{Buses, IDS, Said};
 use outages::Outages;
 use recorder::actors::recorder::RunError;
+use recorder::arm::feetech::registers as reg;
 use recorder::arm::sim::{SimBus, SimKind};
 use recorder::clock::SystemClock;
 use recorder::dataset::{EpisodeSummary, Row};
@@ -57,9 +60,9 @@ fn episodes(root: &Path) -> Vec<(u64, Found)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_policy_for_every_device() {
     let nothing = || [vec![], vec![], vec![]];
-    // A follower that is lost in the middle of a tick misses that tick; without its leader it has been observed.
+    // An arm that is lost in the middle of a tick misses that tick.
     let cut = |rows: u64, device: &str| match device {
-        "follower" => [vec![], vec![], vec![(rows - 1, 1)]],
+        "follower" | "leader" => [vec![], vec![], vec![(rows - 1, 1)]],
         _ => nothing(),
     };
     for (device, key, at) in
@@ -95,7 +98,11 @@ async fn every_policy_for_every_device() {
                     let rows = found[0].0;
                     assert_eq!(found, [(rows, cut(rows, device))], "{name}");
                     let Err(RunError::Lost(words)) = &outcome else { panic!("{name}: {outcome:?}") };
-                    let who = if at == 1 { "camera wrist: " } else { "the arm: " };
+                    let who = match device {
+                        "wrist" => "camera wrist: ",
+                        "follower" => "the arm: ",
+                        _ => "the leader: ",
+                    };
                     assert!(words.contains(who) && words.contains("pulled the plug"), "{words}");
                 }
             }
@@ -185,7 +192,7 @@ async fn a_run_with_losses_is_repeatable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_flaps_takes_nothing_down() {
     let page = metrics::install().unwrap();
-    for (device, name, at) in [("wrist", "camera wrist", 1), ("leader", "the arm", 2)] {
+    for (device, name, at) in [("wrist", "camera wrist", 1), ("leader", "the leader", 2)] {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("set");
         // Away for 0.1 s in every 1.7 s.
@@ -262,6 +269,60 @@ async fn an_arm_comes_back_by_its_stable_name() {
     let summaries = summaries(&root);
     assert_eq!(summaries.len(), 2);
     assert_eq!(summaries[1].arm.rows_lost, 0);
+}
+
+/// The leader is unplugged and comes back on another port: it is found by its stable name and configured anew, and the
+/// follower holds its goal meanwhile, with torque on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_comes_back_by_its_stable_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, by_id) = (dir.path().join("set"), dir.path().join("usb-test-leader"));
+    let Buses { follower, leader } = Buses::start(&real());
+    std::os::unix::fs::symlink(leader.path(), &by_id).unwrap();
+    let mut buses = Buses { follower, leader };
+    let ports: Vec<(&str, String)> = buses
+        .overrides()
+        .into_iter()
+        .map(|(key, value)| (key, if key == "teleop.port" { by_id.display().to_string() } else { value }))
+        .collect();
+    let overrides = [
+        ("robot.cameras.front.realtime", "true"),
+        ("robot.cameras.wrist.realtime", "true"),
+        ("dataset.episode_time_s", "900"),
+    ];
+    let ports: Vec<(&str, &str)> = ports.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let overrides = [&overrides[..], &ports].concat();
+    let (running, status) = start_on(&config(SMALL, &root, &overrides), real(), Devices::default()).await;
+    until(&status, "rows are recorded", |s| s.elapsed_s > 0.5).await;
+    let tap = buses.follower.tap();
+    let old = buses.leader.path().to_string();
+    let new = SimBus::start(SimKind::Leader, Arc::new(SystemClock::default())).unwrap();
+    drop(std::mem::replace(&mut buses.leader, new));
+    until(&status, "the leader is away", |s| s.lost.iter().any(|lost| lost.starts_with("the leader: "))).await;
+    Said::on(&tap);
+    let held = IDS.map(|id| buses.follower.peek(id, reg::GOAL_POSITION));
+    let away = status.borrow().elapsed_s;
+    until(&status, "rows go on without it", |s| s.elapsed_s > away + 0.5).await;
+    assert_eq!((buses.torque(), IDS.map(|id| buses.follower.peek(id, reg::GOAL_POSITION))), ([1; 6], held));
+    assert_ne!(buses.leader.path(), old);
+    assert_eq!(buses.leader.peek(1, reg::RETURN_DELAY_TIME), Some(250), "as it is delivered");
+    std::fs::remove_file(&by_id).unwrap();
+    std::os::unix::fs::symlink(buses.leader.path(), &by_id).unwrap();
+    until(&status, "it is back", |s| s.lost.is_empty()).await;
+    assert_eq!(buses.leader.peek(1, reg::RETURN_DELAY_TIME), Some(0), "handshake and configuration again");
+    let back = status.borrow().elapsed_s;
+    until(&status, "rows go on with it", |s| s.elapsed_s > back + 0.5).await;
+    let said = Said::on(&tap);
+    assert!(!said.goals().is_empty() && said.connections() == 0 && said.written(reg::TORQUE_ENABLE).is_empty());
+    running.key(Key::Stop);
+    running.wait().await.unwrap();
+    assert_eq!(buses.torque(), [0; 6]);
+    check(&root);
+    let rows = Rows::read(&root, 0);
+    let [lost, reused] = ["arm/lost", "arm/action_reused"].map(|column| rows.flags(column));
+    assert!(lost.iter().filter(|lost| **lost).count() >= 10, "half a second of rows");
+    assert!(lost.iter().zip(&reused).all(|(lost, reused)| !lost || *reused));
+    assert!(!lost[0] && !lost[lost.len() - 1]);
 }
 
 /// The program: exit code 3, and what was recorded is saved.

@@ -72,6 +72,13 @@ const CAUSES: &[Cause] = &[
         (ARM_TRANSACTION, &[("arm", "follower")], Up),
         (ARM_TRANSACTION, &[("arm", "leader")], Up),
         (ARM_ERRORS, &[], By(0.0)),
+        (ARM_MOTOR_ERRORS, &[("arm", "leader"), ("motor", "gripper"), ("kind", "overload")], By(0.0)),
+        (ARM_MOTOR_HELD, &[("arm", "follower"), ("motor", "gripper")], Is(0.0)),
+        (ARM_MOTOR_TEMPERATURE, &[("arm", "follower"), ("motor", "gripper")], Is(31.0)),
+        (ARM_MOTOR_TEMPERATURE, &[("arm", "leader"), ("motor", "shoulder_pan")], Is(31.0)),
+        (ARM_MOTOR_VOLTAGE, &[("arm", "follower"), ("motor", "wrist_roll")], Above(7.3)),
+        (ARM_MOTOR_LOAD, &[("arm", "follower"), ("motor", "gripper")], Above(-1.01)),
+        (LEADER_SILENT, &[], Is(0.0)),
         (ARM_MISSES, &[], By(0.0)),
         (QUEUE_FRAMES, FRONT, Is(0.0)),
         (QUEUE_CAPACITY, FRONT, Above(1.0)),
@@ -168,6 +175,10 @@ const CAUSES: &[Cause] = &[
         (ARM_ERRORS, &[("arm", "follower"), ("kind", "servo_error")], Up),
         (ARM_ERRORS, &[("arm", "follower"), ("kind", "checksum")], Up),
         (ARM_ERRORS, &[("arm", "leader")], By(0.0)),
+        (ARM_MOTOR_ERRORS, &[("arm", "follower"), ("motor", "shoulder_pan"), ("kind", "overload")], Up),
+        (ARM_MOTOR_ERRORS, &[("arm", "follower"), ("motor", "wrist_roll"), ("kind", "checksum")], Up),
+        (ARM_MOTOR_HELD, &[("arm", "follower"), ("motor", "shoulder_pan")], Is(2.0)),
+        (ARM_MOTOR_HELD, &[("arm", "follower"), ("motor", "shoulder_lift")], Is(0.0)),
         // Values that came with a warning are used.
         (ARM_MISSES, &[], By(0.0)),
     ]),
@@ -178,6 +189,13 @@ const CAUSES: &[Cause] = &[
     cause!("the follower does not answer for three ticks", cause::silent_arm, &[
         (ARM_MISSES, &[], By(3.0)),
         (ARM_ERRORS, &[("arm", "follower"), ("kind", "timeout")], By(3.0)),
+    ]),
+    cause!("the leader is there and says nothing", cause::silent_leader, &[
+        (LEADER_SILENT, &[], Seen(1.0)),
+        (LEADER_SILENT, &[], Is(0.0)),
+        (ARM_ERRORS, &[("arm", "leader"), ("kind", "timeout")], By(24.0)),
+        (ARM_MOTOR_ERRORS, &[("arm", "leader"), ("motor", "shoulder_pan"), ("kind", "timeout")], By(24.0)),
+        (ARM_MISSES, &[], By(24.0)),
     ]),
     cause!("an encoder dies", cause::encoder_dies, &[
         (ACTOR_RESTARTS, &[("actor", "encoder"), ("reason", "error")], By(1.0)),

@@ -1,6 +1,6 @@
 //! The root supervisor: starts everything in order, brings lost devices back, and stops everything in order.
 
-use super::arm::{ArmActor, ArmArguments, ArmTicks};
+use super::arm::{ArmActor, ArmArguments, ArmTicks, Role};
 use super::camera::{CameraActor, CameraArguments};
 use super::coordinator::{Coordinator, CoordinatorArguments, CoordinatorMessage};
 use super::encoder_pool::{EncoderPool, PoolArguments, PoolMessage};
@@ -21,7 +21,7 @@ use crate::run_state::Ending;
 use crate::status::{Phase, SharedStatus};
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,8 +32,8 @@ use tokio::sync::oneshot;
 pub enum RecorderMessage {
     /// From a camera's thread: the first picture is there, captured at `captured`.
     CameraReady { camera: CameraIndex, mode: Mode, captured: Stamp },
-    /// From one of the arm's threads, follower or leader: it answers.
-    ArmReady,
+    /// From an arm's thread: it answers.
+    ArmReady(Role),
     /// From itself: what a dead child had said before is heard first.
     ChildDied { child: ActorId, reason: String, hold: Option<Hold> },
     /// From itself, after a delay: open a device again.
@@ -115,7 +115,7 @@ pub struct RecorderState {
     /// When each camera captured the first picture that is known of.
     captured: Vec<Option<u64>>,
     /// Arms that have not answered yet.
-    arms_to_come: usize,
+    arms_to_come: BTreeSet<Role>,
     /// Simulated time stands still until everything is open.
     hold: Option<Hold>,
     status: SharedStatus,
@@ -181,7 +181,7 @@ impl Actor for Recorder {
             restarts,
             away,
             captured,
-            arms_to_come: 0,
+            arms_to_come: BTreeSet::new(),
             hold,
             status,
             recorded,
@@ -192,7 +192,10 @@ impl Actor for Recorder {
             state.start(&myself, Device::Camera(camera)).await?;
         }
         if state.arm.is_some() {
-            state.start(&myself, Device::Arm).await?;
+            for role in Role::BOTH {
+                state.arms_to_come.insert(role);
+                state.start(&myself, role.device()).await?;
+            }
         }
         state.start_ticking(&myself);
         Ok(state)
@@ -216,11 +219,11 @@ impl Actor for Recorder {
                 state.captured[camera] = Some(captured.mono_ns);
                 state.start_ticking(&myself);
             }
-            RecorderMessage::ArmReady => {
-                state.arms_to_come = state.arms_to_come.saturating_sub(1);
-                if state.arms_to_come == 0 && state.ticker.is_some() {
-                    state.back(Device::Arm);
+            RecorderMessage::ArmReady(role) => {
+                if state.ticker.is_some() {
+                    state.back(role.device());
                 }
+                state.arms_to_come.remove(&role);
                 state.start_ticking(&myself);
             }
             RecorderMessage::ChildDied { child, reason, hold } => state.died(&myself, child, reason, hold),
@@ -283,7 +286,10 @@ impl Actor for Recorder {
         // Upstream first, so that what has been captured is heard to the end: sources, then the grid, then each that is
         // sent to, drained.
         state.clock.stop();
-        for (_, cell) in state.devices.values() {
+        // The arm first: torque goes off, however long cameras take.
+        let mut devices: Vec<_> = state.devices.values().collect();
+        devices.sort_by_key(|(device, _)| (matches!(device, Device::Camera(_)), *device));
+        for (_, cell) in devices {
             let _ = cell.stop_and_wait(None, None).await;
         }
         if let Some(ticker) = state.ticker.take() {
@@ -315,10 +321,10 @@ impl RecorderState {
                 let arguments = self.cameras[camera].clone();
                 CameraActor::spawn_linked(None, CameraActor, arguments, me).await?.0.get_cell()
             }
-            Device::Arm => {
+            Device::Arm | Device::Leader => {
                 let Some(arguments) = self.arm.clone() else { return Ok(()) };
-                self.arms_to_come = 2;
-                ArmActor::spawn_linked(None, ArmActor, arguments, me).await?.0.get_cell()
+                let role = if device == Device::Arm { Role::Follower } else { Role::Leader };
+                ArmActor::spawn_linked(None, ArmActor, (role, arguments), me).await?.0.get_cell()
             }
         };
         self.devices.insert(cell.get_id(), (device, cell));
@@ -328,7 +334,7 @@ impl RecorderState {
     /// Starts the grid once every device has answered.
     fn start_ticking(&mut self, myself: &ActorRef<RecorderMessage>) {
         let captured: Option<Vec<u64>> = self.captured.iter().copied().collect();
-        let Some(captured) = captured.filter(|_| self.ticker.is_none() && self.arms_to_come == 0) else { return };
+        let Some(captured) = captured.filter(|_| self.ticker.is_none() && self.arms_to_come.is_empty()) else { return };
         let phase = quietest_phase(&captured, self.fps);
         match ticker::start(self.clock.clone(), self.fps, phase, self.ticks.clone(), self.coordinator.clone()) {
             Ok(ticker) => {
@@ -416,9 +422,10 @@ impl RecorderState {
                 let CameraArguments { name, config, .. } = &self.cameras[camera];
                 (format!("camera {name}"), config.on_loss, "camera")
             }
-            Device::Arm => {
+            Device::Arm | Device::Leader => {
                 let on_loss = self.arm.as_ref().map_or(OnLoss::Hold, |arm| arm.config.robot.on_loss);
-                ("the arm".into(), on_loss, "arm")
+                let (name, label) = if device == Device::Arm { ("the arm", "arm") } else { ("the leader", "leader") };
+                (name.into(), on_loss, label)
             }
         }
     }

@@ -19,7 +19,7 @@ pub enum CalibrationError {
     )]
     NoId { table: &'static str },
     #[error(
-        "no calibration file for {kind} '{id}': expected {}; calibrate the arm with `lerobot-calibrate {option}.type={kind} {option}.id={id}`, or set calibration_dir",
+        "no calibration file for {kind} '{id}': expected {}; calibrate the arm with `recorder calibrate` (or `lerobot-calibrate {option}.type={kind} {option}.id={id}`), or set calibration_dir",
         searched.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(" or ")
     )]
     Absent { kind: &'static str, option: &'static str, id: String, searched: Vec<PathBuf> },
@@ -27,13 +27,13 @@ pub enum CalibrationError {
     BadId { table: &'static str, id: String },
     #[error("the calibration file {} cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("the calibration file {} is malformed: {source}; calibrate the arm again, or restore the file", path.display())]
+    #[error("the calibration file {} is malformed: {source}; calibrate the arm again with `recorder calibrate`, or restore the file", path.display())]
     Malformed { path: PathBuf, source: serde_json::Error },
     #[error("the calibration file {} belongs to another arm: expected the joints {expected}, found {found}; check the id and calibration_dir", path.display())]
     WrongJoints { path: PathBuf, expected: String, found: String },
     #[error("the calibration file {} belongs to another arm: expected motor id {expected} for {joint}, found {found}; check the id and calibration_dir", path.display())]
     WrongMotor { path: PathBuf, joint: String, expected: u8, found: i64 },
-    #[error("the calibration file {} has {key} = {found} for {joint}, expected {expected}; calibrate the arm again", path.display())]
+    #[error("the calibration file {} has {key} = {found} for {joint}, expected {expected}; calibrate the arm again with `recorder calibrate`", path.display())]
     OutOfRange { path: PathBuf, joint: String, key: &'static str, expected: String, found: i64 },
 }
 

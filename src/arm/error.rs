@@ -41,8 +41,8 @@ pub enum ArmError {
     PortBusy { port: String, holder: String },
     #[error("no permission to open the serial port {port}: {remedy}")]
     PortPermission { port: String, remedy: String },
-    #[error("{port} cannot be used as a serial port: {reason}; {}; check the port in the configuration", ports(found))]
-    PortUnusable { port: String, reason: String, found: Vec<String> },
+    #[error("{port} cannot be used as a serial port: {reason}; check the port in the configuration")]
+    PortUnusable { port: String, reason: String },
     #[error("the serial port {port} was lost: {source}; check the USB cable and the arm's power")]
     PortLost { port: String, source: std::io::Error },
 
@@ -175,6 +175,20 @@ impl ArmError {
         "config",
         "simulator",
         "panic",
+    ];
+
+    /// Those of errors that are about one motor: see [`ArmError::motor`].
+    pub const MOTOR_KINDS: [&'static str; 10] = [
+        "timeout",
+        "checksum",
+        "protocol",
+        "overload",
+        "overheat",
+        "voltage",
+        "servo_error",
+        "motors",
+        "not_kept",
+        "goal",
     ];
 
     /// True when the port, or one of the motors, is gone: only connecting again can help.

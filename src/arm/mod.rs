@@ -7,13 +7,17 @@ pub mod calibration;
 pub mod cues;
 mod error;
 pub mod feetech;
+pub mod let_go;
+pub mod motors;
 pub mod normalise;
+pub mod ramp;
 pub mod replay;
 pub mod sim;
 pub mod so101;
 pub mod trajectory;
 
 pub use error::{ArmError, Motor};
+pub use motors::Health;
 
 use crate::clock::Clock;
 use crate::config::schema;
@@ -39,28 +43,21 @@ impl Reading {
     }
 }
 
-/// How a motor is, as it was last asked.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Health {
-    /// The motor's name, such as `gripper` or `left_gripper`.
-    pub motor: String,
-    /// In degrees Celsius.
-    pub temperature_c: f32,
-    /// In volts.
-    pub voltage_v: f32,
-    /// Share of the largest torque, −1…1, by the sense of turning.
-    pub load: f32,
-}
-
 /// An arm that is observed and moved. Values are normalised (degrees, or −100…100; gripper 0…100), one for each feature.
 pub trait Robot: Send {
     /// Ordered feature names, such as `shoulder_pan.pos`.
     fn features(&self) -> Vec<String>;
     /// Present values, before `deadline`. An error when no motor has answered, or not every motor ever has.
     fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError>;
+    /// The next goals are approached: the way takes at least `seconds`, and no joint is faster than a ramp allows. Called
+    /// before the first goals, and when the leader was away.
+    fn approach(&mut self, seconds: f64) {
+        let _ = seconds;
+    }
     /// Sends goals; answers with the goals really sent, after limits.
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError>;
-    /// Asks one motor how it is, the next at each call; not when `deadline` leaves no time for that.
+    /// Once a tick, after the goals were sent: does what [`schema::Robot::on_motor_fault`] says to motors with a fault,
+    /// and asks one motor how it is, the next at each call; not when `deadline` leaves no time for that.
     fn look_after(&mut self, deadline: Instant) {
         let _ = deadline;
     }
@@ -130,6 +127,11 @@ pub fn features(kind: schema::RobotKind) -> Vec<String> {
         schema::RobotKind::None => Vec::new(),
         schema::RobotKind::So101Follower => so101::features(),
     }
+}
+
+/// The names of its motors, in order: those of its features, without what they tell.
+pub fn motor_names(kind: schema::RobotKind) -> Vec<String> {
+    features(kind).iter().map(|name| name.trim_end_matches(".pos").to_string()).collect()
 }
 
 /// One number above 0 for each motor; else what is wrong, in words.

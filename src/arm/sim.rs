@@ -1,40 +1,77 @@
 //! A simulated servo bus behind a pseudo terminal: six STS3215, spoken to over the same bytes as real ones.
 //!
-//! Objective: the driver, and any other client, cannot tell it from an arm by what is said on the wire. Positions are a
-//! function of the clock and of the goals that were written, so that a run in simulated time always gives the same ones.
-//! Not simulated: the time that bytes take, load, heat, and current.
+//! Objective: the driver, and any other client, cannot tell it from an arm by what is said on the wire, when nothing
+//! fails and when something does. Positions are a function of the clock and of the goals that were written, so that a run
+//! in simulated time always gives the same ones. Servos hear only what comes at their own baud rate. Bytes take no time,
+//! unless [`Setup::wire_time`] says so; what delays them takes real time, whatever the clock.
+//! Not simulated: load, heat and current, which have the values that they are given; torque that an overload reduces.
 
+mod command;
+mod fault;
+mod line;
+mod link;
 mod servo;
+mod state;
 
+pub use command::COMMANDS;
+pub use fault::{Fault, Noise};
+pub use link::Link;
 pub use servo::MOTION_STEP_NS;
 
 use super::ArmError;
 use super::calibration::{Calibration, JointCalibration};
-use super::feetech::packet::{BROADCAST, Decoder, Instruction, MAX_PARAMS, Packet};
-use super::feetech::registers::{self as reg, Register};
+use super::feetech::packet::Packet;
+use super::feetech::registers::Register;
 use super::so101::MOTORS;
 use crate::clock::Clock;
-use serialport::{SerialPort, TTYPort};
+use line::Terminal;
 use servo::Servo;
-use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A request whose rest has not come after this long is forgotten.
-const REQUEST_GAP: Duration = Duration::from_millis(20);
-/// With nothing to do the bus looks around this often.
-const IDLE: Duration = Duration::from_secs(1);
-
 /// Which arm is simulated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum SimKind {
     /// Moves to its goals while torque is on.
     Follower,
-    /// Is moved, smoothly and without end, as if by a hand.
+    /// Is moved as if by a hand.
     Leader,
 }
+
+/// How an arm moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Motion {
+    /// With time: a leader without end, a follower to its goal at the speed of a servo.
+    #[default]
+    Smooth,
+    /// By what is asked of it: a leader goes on by a small step whenever the positions of all its servos are read at once,
+    /// each pose another one; a follower is at its goal at once.
+    Step,
+}
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub kind: SimKind,
+    /// What the servos hold. None for servos as they are delivered: all with id 1, never calibrated, none of them
+    /// connected until [`SimBus::only`] or [`SimBus::set_connected`] does it.
+    pub calibration: Option<Calibration>,
+    pub motion: Motion,
+    /// Bytes take their time on the wire, and servos their `Return_Delay_Time` before they answer.
+    pub wire_time: bool,
+}
+
+impl Setup {
+    /// An arm with a calibration of its own.
+    pub fn new(kind: SimKind) -> Setup {
+        Setup { kind, calibration: Some(kind.calibration()), motion: Motion::Smooth, wire_time: false }
+    }
+}
+
+/// The joint of a servo as it is delivered.
+const UNCALIBRATED: JointCalibration =
+    JointCalibration { id: 1, drive_mode: 0, homing_offset: 0, range_min: 0, range_max: 4095 };
 
 impl SimKind {
     /// The calibration that the servos start with.
@@ -60,44 +97,17 @@ impl SimKind {
     }
 }
 
-/// What becomes of a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It is never sent.
-    Lost,
-    /// It is sent right before what answers the so many-th request after this one, whatever the time. Other replies are
-    /// not held back by it.
-    Late(u32),
-    /// Its checksum is wrong.
-    BadChecksum,
-    /// It carries these error bits.
-    ErrorBits(u8),
-}
-
 /// A running simulated bus; dropping it is what pulling the plug is for a real one.
 pub struct SimBus {
     shared: Arc<Shared>,
-    /// Held open, so that the bus outlives its clients: without any client a pseudo terminal reports an error for ever.
-    slave: TTYPort,
+    name: String,
+    terminal: Option<Terminal>,
     path: String,
-    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     clock: Arc<dyn Clock>,
-    stop: AtomicBool,
     state: Mutex<State>,
-}
-
-struct State {
-    servos: Vec<Servo>,
-    /// The fault, whose replies it hits (all motors' if none), and how many more.
-    faults: Vec<(Fault, Option<u8>, usize)>,
-    /// Replies that are late, and by how many requests they still are.
-    late: Vec<(u32, Vec<u8>)>,
-    /// Requests that are obeyed without an answer.
-    unanswered: Vec<Vec<u8>>,
-    tap: Option<mpsc::Sender<Vec<u8>>>,
 }
 
 impl Shared {
@@ -109,21 +119,27 @@ impl Shared {
 impl SimBus {
     /// Opens a pseudo terminal and lets six servos listen on it.
     pub fn start(kind: SimKind, clock: Arc<dyn Clock>) -> Result<SimBus, ArmError> {
-        let (master, slave) = TTYPort::pair().map_err(|e| ArmError::Simulator(e.into()))?;
-        let path = slave.name().ok_or_else(|| ArmError::Simulator(io::ErrorKind::NotFound.into()))?;
-        let servos = kind.calibration().0.iter().map(|(_, joint)| Servo::new(kind, joint)).collect();
-        let state =
-            Mutex::new(State { servos, faults: Vec::new(), late: Vec::new(), unanswered: Vec::new(), tap: None });
-        let shared = Arc::new(Shared { clock, stop: AtomicBool::new(false), state });
-        let for_thread = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("sim-{kind:?}").to_lowercase())
-            .spawn(move || run(master, &for_thread))
-            .map_err(ArmError::Simulator)?;
-        Ok(SimBus { shared, slave, path, thread: Some(thread) })
+        SimBus::open(Setup::new(kind), clock)
     }
 
-    /// The path of the serial port.
+    /// As [`SimBus::start`], for any setup.
+    pub fn open(setup: Setup, clock: Arc<dyn Clock>) -> Result<SimBus, ArmError> {
+        let Setup { kind, calibration, motion, wire_time } = setup;
+        let is_new = calibration.is_none();
+        let joints = calibration.map_or(vec![UNCALIBRATED; MOTORS.len()], |Calibration(joints)| {
+            joints.into_iter().map(|(_, joint)| joint).collect()
+        });
+        let mut servos: Vec<Servo> = joints.iter().map(|joint| Servo::new(kind, motion, joint)).collect();
+        servos.iter_mut().for_each(|servo| servo.is_connected = !is_new);
+        let state = Mutex::new(State::new(servos, wire_time));
+        let shared = Arc::new(Shared { clock, state });
+        let name = format!("sim-{kind:?}").to_lowercase();
+        let mut bus = SimBus { shared, name, terminal: None, path: String::new() };
+        bus.replug()?;
+        Ok(bus)
+    }
+
+    /// The path of the serial port; another one after [`SimBus::replug`].
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -131,9 +147,7 @@ impl SimBus {
     /// Lets the next `count` replies, of one motor or of any, meet a fault. A reply meets the first fault
     /// that is for it; `ErrorBits(0)` lets replies through before the next.
     pub fn inject(&self, fault: Fault, motor: Option<u8>, count: usize) {
-        if count > 0 {
-            self.shared.lock().faults.push((fault, motor, count));
-        }
+        self.shared.lock().faults.add(fault, motor, count);
     }
 
     /// From now on this very request is obeyed and not answered.
@@ -156,12 +170,16 @@ impl SimBus {
         Some(register.decode(&servo.read(register.addr, register.size, now_ns)))
     }
 
-    /// Sets a register past the bus, read-only ones and EEPROM included. Values that do not fit and absent motors are left alone.
+    /// Sets a register past the bus, read-only ones and EEPROM included: what is measured too (load, voltage, temperature,
+    /// current), and `Status`, whose error bits stand in every reply of the motor until they are taken back or the power is
+    /// switched off. A motor that is given another motor's id talks at the same time as that. Values that do not fit and
+    /// absent motors are left alone.
     pub fn poke(&self, motor: u8, register: Register, value: i32) {
+        let now_ns = self.shared.clock.now().mono_ns;
         let mut state = self.shared.lock();
         let servo = state.servos.iter_mut().find(|servo| servo.id() == motor);
         if let (Some(servo), Some(bytes)) = (servo, register.encode(value)) {
-            servo.poke(register.addr, &bytes);
+            servo.poke(register.addr, &bytes, now_ns);
         }
     }
 
@@ -172,142 +190,49 @@ impl SimBus {
         self.shared.lock().servo(motor).into_iter().for_each(|servo| servo.turn(position, now_ns));
     }
 
-    /// Switches the arm's power off and on: what was written while `Lock` was on is lost.
+    /// From now on a motor answers to writes of this register as ever, and keeps what it holds.
+    pub fn wear_out(&self, motor: u8, register: Register) {
+        self.shared.lock().servo(motor).into_iter().for_each(|servo| servo.wear_out(register));
+    }
+
+    /// Whether the servo in a place, 1 to 6 from the base on (its id at first, unless servos are new), is on the bus: one
+    /// that is not hears nothing and says nothing.
+    pub fn set_connected(&self, place: u8, is_connected: bool) {
+        let mut state = self.shared.lock();
+        let servo = usize::from(place).checked_sub(1).and_then(|index| state.servos.get_mut(index));
+        servo.into_iter().for_each(|servo| servo.is_connected = is_connected);
+    }
+
+    /// Leaves the servo in a place alone on the bus.
+    pub fn only(&self, place: u8) {
+        let mut state = self.shared.lock();
+        let numbered = (1..).zip(&mut state.servos);
+        numbered.for_each(|(number, servo)| servo.is_connected = number == place);
+    }
+
+    /// From now on all bytes come so much later, in real time.
+    pub fn set_delay(&self, delay: Duration) {
+        self.shared.lock().delay = delay;
+    }
+
+    /// Pulls the plug of the serial port: the terminal goes away. The servos keep their power, and what they hold.
+    pub fn hang_up(&mut self) {
+        self.terminal = None;
+    }
+
+    /// Puts the plug in again, as a new terminal at another path: [`Link`] makes one path of them.
+    pub fn replug(&mut self) -> Result<(), ArmError> {
+        self.terminal = None;
+        let terminal = Terminal::open(self.name.clone(), &self.shared)?;
+        self.path.clone_from(&terminal.path);
+        self.terminal = Some(terminal);
+        Ok(())
+    }
+
+    /// Switches the arm's power off and on: torque is off, error bits are gone, and what was written while `Lock` was on is
+    /// lost.
     pub fn power_cycle(&self) {
         let now_ns = self.shared.clock.now().mono_ns;
         self.shared.lock().servos.iter_mut().for_each(|servo| servo.power_cycle(now_ns));
     }
 }
-
-impl Drop for SimBus {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        // The thread waits for bytes; one of them wakes it.
-        let _ = self.slave.write_all(&[0]);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The bus's thread: until stopped, or until the terminal breaks.
-fn run(mut master: TTYPort, shared: &Shared) {
-    let mut decoder = Decoder::default();
-    let mut bytes = [0; 1024];
-    while !shared.stop.load(Ordering::Relaxed) {
-        let gap = if decoder.is_empty() { IDLE } else { REQUEST_GAP };
-        if master.set_timeout(gap).is_err() {
-            return;
-        }
-        match master.read(&mut bytes) {
-            Ok(n) => decoder.push(&bytes[..n]),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => decoder.clear(),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-        let mut output = Vec::new();
-        while let Some(next) = decoder.next(MAX_PARAMS) {
-            // A servo does not answer what it does not understand.
-            if let Ok(request) = next {
-                let mut state = shared.lock();
-                let said = request.encode();
-                state.send_late(&mut output);
-                let replies = state.answer(&request, shared.clock.now().mono_ns);
-                let replies = if state.unanswered.contains(&said) { Vec::new() } else { replies };
-                state.tap = state.tap.take().filter(|tap| tap.send(said).is_ok());
-                for reply in replies {
-                    state.transmit(reply, &mut output);
-                }
-            }
-        }
-        if !output.is_empty() && master.write_all(&output).is_err() {
-            return;
-        }
-    }
-}
-
-impl State {
-    /// The replies to a request, in the order in which the servos send them.
-    fn answer(&mut self, request: &Packet, now_ns: u64) -> Vec<Packet> {
-        let Some(instruction) = Instruction::from_code(request.code) else { return Vec::new() };
-        let (id, params) = (request.id, request.params.as_slice());
-        let mut replies = Vec::new();
-        match (instruction, params) {
-            (Instruction::SyncRead, [addr, len, ids @ ..]) => {
-                for id in ids {
-                    replies.extend(self.servo(*id).map(|servo| servo.reply(servo.read(*addr, *len, now_ns))));
-                }
-            }
-            (Instruction::SyncWrite, [addr, len, values @ ..]) => {
-                for value in values.chunks_exact(usize::from(*len) + 1) {
-                    if let Some(servo) = self.servo(value[0]) {
-                        servo.write(*addr, &value[1..], now_ns);
-                    }
-                }
-            }
-            _ => {
-                for servo in self.servos.iter_mut().filter(|servo| id == BROADCAST || servo.id() == id) {
-                    let reply = servo.obey(instruction, params, now_ns);
-                    // Servos that are spoken to all at once keep silent, except when it is asked who is there.
-                    replies.extend(reply.filter(|_| id != BROADCAST || instruction == Instruction::Ping));
-                }
-                replies.sort_by_key(|reply| reply.id);
-            }
-        }
-        replies
-    }
-
-    fn servo(&mut self, id: u8) -> Option<&mut Servo> {
-        self.servos.iter_mut().find(|servo| servo.id() == id)
-    }
-
-    /// A request has come: sends the replies that were late until now.
-    fn send_late(&mut self, output: &mut Vec<u8>) {
-        self.late.retain_mut(|(requests, reply)| {
-            *requests = requests.saturating_sub(1);
-            if *requests == 0 {
-                output.extend_from_slice(reply);
-            }
-            *requests > 0
-        });
-    }
-
-    /// Sends a reply, or what a fault leaves of it.
-    fn transmit(&mut self, mut reply: Packet, output: &mut Vec<u8>) {
-        let fault = self.faults.iter_mut().find(|(_, motor, _)| motor.is_none_or(|id| id == reply.id));
-        let fault = fault.map(|(fault, _, count)| {
-            *count -= 1;
-            *fault
-        });
-        self.faults.retain(|(_, _, count)| *count > 0);
-        if let Some(Fault::ErrorBits(bits)) = fault {
-            reply.code |= bits;
-        }
-        let mut bytes = reply.encode();
-        match fault {
-            Some(Fault::Lost) => {}
-            Some(Fault::Late(requests)) => self.late.push((requests, bytes)),
-            Some(Fault::BadChecksum) => {
-                bytes.last_mut().into_iter().for_each(|checksum| *checksum ^= 0x55);
-                output.extend(bytes);
-            }
-            Some(Fault::ErrorBits(_)) | None => output.extend(bytes),
-        }
-    }
-}
-
-/// The registers of a servo as it is delivered, apart from its id and calibration.
-const DELIVERED: [(Register, i32); 12] = [
-    (reg::FIRMWARE_MAJOR, 3),
-    (reg::FIRMWARE_MINOR, 10),
-    (reg::MODEL, reg::STS3215),
-    (reg::RETURN_DELAY_TIME, 250),
-    (reg::RESPONSE_STATUS_LEVEL, 1),
-    (reg::MAX_TORQUE_LIMIT, 1000),
-    (reg::PHASE, 0x1C),
-    (reg::P_COEFFICIENT, 32),
-    (reg::D_COEFFICIENT, 32),
-    (reg::PROTECTION_CURRENT, 500),
-    (reg::OVERLOAD_TORQUE, 80),
-    (reg::MAXIMUM_ACCELERATION, 0),
-];

@@ -5,20 +5,23 @@
 //! before torque is off and the EEPROM unlocked; a calibration that is written is read back; the goal is the present
 //! position before torque goes on; torque-off is tried on every motor whatever the others answer.
 
+mod care;
 mod follower;
 mod handshake;
 mod leader;
 mod present;
+mod servos;
 
 pub use follower::Follower;
 pub use leader::Leader;
+pub use servos::Servos;
 
 use super::calibration::{Calibration, JointCalibration, Place};
 use super::feetech::bus::Bus;
 use super::feetech::registers::{self as reg, Register};
-use super::normalise::{Norm, normalise};
+use super::normalise::{Norm, normalise, unnormalise_f32};
 use super::sim::{SimBus, SimKind};
-use super::{ArmError, Motor, Reading};
+use super::{ArmError, Motor};
 use crate::clock::Clock;
 use crate::config::schema;
 use present::{Known, Present, Unknown};
@@ -46,7 +49,7 @@ pub const LEADER_PLACE: Place =
     Place { table: "teleop", kind: "so101_leader", folders: ["teleoperators/so_leader", "teleoperators/so101_leader"] };
 
 /// The value of `port` that stands for the simulated bus.
-const SIM: &str = "sim";
+pub const SIM: &str = "sim";
 /// LeRobot's position loop.
 const PID: [(Register, i32); 3] = [(reg::P_COEFFICIENT, 16), (reg::I_COEFFICIENT, 0), (reg::D_COEFFICIENT, 32)];
 /// LeRobot's limits against a burnt-out gripper: half of the torque and the current, a quarter when overloaded.
@@ -77,6 +80,16 @@ pub fn follower_ranges(config: &schema::Robot) -> Result<Vec<(f64, f64)>, ArmErr
     Ok(MOTORS.iter().zip(&calibration.0).map(range).collect())
 }
 
+/// How the follower of a configuration is reached.
+pub fn follower_settings(config: &schema::Robot) -> Settings<'_> {
+    follower::settings(config)
+}
+
+/// How the leader of a configuration is reached.
+pub fn leader_settings(config: &schema::Teleop) -> Settings<'_> {
+    leader::settings(config)
+}
+
 /// What a motor's value means.
 fn norm(id: u8, use_degrees: bool) -> Norm {
     match (id, use_degrees) {
@@ -92,15 +105,22 @@ pub fn features() -> Vec<String> {
 }
 
 /// What to connect, from the configuration's `robot` or `teleop`.
-struct Settings<'a> {
-    place: Place,
+pub struct Settings<'a> {
+    pub place: Place,
     sim: SimKind,
-    port: Option<&'a str>,
-    id: Option<&'a str>,
-    calibration_dir: Option<&'a Path>,
+    pub port: Option<&'a str>,
+    pub id: Option<&'a str>,
+    pub calibration_dir: Option<&'a Path>,
     use_degrees: bool,
     /// Further tries of a reading that fails.
     retries: u32,
+}
+
+impl<'a> Settings<'a> {
+    /// The serial port.
+    pub fn port(&self) -> Result<&'a str, ArmError> {
+        self.port.ok_or(ArmError::NoPort { table: self.place.table })
+    }
 }
 
 /// How long motors are waited for while connecting and at the end.
@@ -125,18 +145,26 @@ impl Patience {
         Patience { one_try: Duration::from_secs(10), sure: Duration::from_secs(10), unsure: Duration::from_secs(10) };
 }
 
-impl From<&Present> for Reading {
-    fn from(present: &Present) -> Reading {
-        let values = present.values.iter().map(|value| *value as f32).collect();
-        Reading { values, reused: present.reused.clone() }
-    }
-}
-
 /// One joint: its motor and what its values mean.
 struct Joint {
     motor: Motor,
     calibration: JointCalibration,
     norm: Norm,
+}
+
+impl Joint {
+    /// Lowest and highest value, by the calibration.
+    fn limits(&self) -> (f32, f32) {
+        let range = self.calibration.range();
+        let [a, b] = [range.min, range.max].map(|step| normalise(self.norm, range, step) as f32);
+        (a.min(b), a.max(b))
+    }
+
+    /// A value in steps, within the calibrated range.
+    fn step(&self, value: f32) -> i32 {
+        let range = self.calibration.range();
+        unnormalise_f32(self.norm, range, value).clamp(range.min, range.max)
+    }
 }
 
 /// A connected arm.
@@ -156,9 +184,15 @@ struct Arm {
 impl Arm {
     /// Opens the port and finds all motors; writes nothing. Says whether the servos hold the calibration file's values.
     fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(Arm, bool), ArmError> {
-        let place = settings.place;
-        let port = settings.port.ok_or(ArmError::NoPort { table: place.table })?;
-        let calibration = load_calibration(settings, port == SIM)?;
+        let calibration = load_calibration(settings, settings.port()? == SIM)?;
+        let mut arm = Arm::reach(settings, calibration, clock)?;
+        let calibrated = arm.is_calibrated().map_err(handshake::collided)?;
+        Ok((arm, calibrated))
+    }
+
+    /// Opens the port and finds all motors of an arm with this calibration; writes nothing.
+    fn reach(settings: &Settings, calibration: Calibration, clock: &Arc<dyn Clock>) -> Result<Arm, ArmError> {
+        let port = settings.port()?;
         let sim = if port == SIM { Some(SimBus::start(settings.sim, clock.clone())?) } else { None };
         let path = sim.as_ref().map_or(port, SimBus::path);
         let joints: Vec<Joint> = MOTORS
@@ -175,8 +209,8 @@ impl Arm {
         let known = Known::new(joints.len());
         let mut arm = Arm { bus, joints, patience, retries: settings.retries, known, settled: false, _sim: sim };
         arm.bus.patience = patience.one_try;
-        let calibrated = arm.handshake().and_then(|()| arm.is_calibrated()).map_err(handshake::collided)?;
-        Ok((arm, calibrated))
+        arm.handshake().map_err(handshake::collided)?;
+        Ok(arm)
     }
 
     /// Opens the arm and leaves its motors limp, unlocked, calibrated and configured.
@@ -210,12 +244,17 @@ impl Arm {
         Ok(equal)
     }
 
-    /// Writes the file's calibration and reads it back. Torque is off and the EEPROM unlocked.
+    /// Writes the file's calibration, and says so.
     fn write_calibration(&mut self, table: &str) -> Result<(), ArmError> {
         tracing::warn!(
             port = self.bus.path(),
             "the motors hold another calibration than the file of {table}.id; the file's is written to them"
         );
+        self.store_calibration()
+    }
+
+    /// Writes the joints' calibration and reads it back. Torque is off and the EEPROM unlocked.
+    fn store_calibration(&mut self) -> Result<(), ArmError> {
         for (id, register, value) in self.calibration_registers(Order::Write) {
             self.write(id, register, value)?;
         }

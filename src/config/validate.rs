@@ -2,6 +2,7 @@
 
 use super::Problem;
 use super::schema::*;
+use crate::arm;
 use crate::codec::Preset;
 use crate::codec::backend::codec_name;
 use crate::console::access;
@@ -354,6 +355,10 @@ fn arms(config: &Config, found: &mut Vec<Problem>) {
         if let Some(limits) = &robot.max_relative_target {
             positive(found, "robot.max_relative_target", limits);
         }
+        motor_faults(robot, found);
+    }
+    if teleop.kind != TeleopKind::None {
+        in_range(found, "teleop.ramp_s", teleop.ramp_s, 0, 600.0, "give it in seconds; 2 is gentle");
     }
     if teleop.kind == TeleopKind::Replay {
         replay(config, found);
@@ -406,8 +411,22 @@ fn replay(config: &Config, found: &mut Vec<Problem>) {
     if let Some(fps) = teleop.fps {
         in_range(found, "teleop.fps", fps, 1, 1000.0, "give the file's rows a second, or leave it out for dataset.fps");
     }
-    in_range(found, "teleop.ramp_s", teleop.ramp_s, 0, 600.0, "give it in seconds; 2 is gentle");
     positive(found, "teleop.max_speed", &teleop.max_speed);
+}
+
+fn motor_faults(robot: &Robot, found: &mut Vec<Problem>) {
+    let remedy = "60 leaves room below the 70 at which the motors give up";
+    in_range(found, "robot.max_temperature_c", robot.max_temperature_c, 20, 100.0, remedy);
+    let OnMotorFault::ByMotor(policies) = &robot.on_motor_fault else { return };
+    let motors = arm::motor_names(robot.kind);
+    for motor in policies.keys().filter(|name| !motors.contains(name)) {
+        found.push(Problem::new(
+            format!("robot.on_motor_fault.{motor}"),
+            format!("a motor of the robot: {}", motors.join(", ")),
+            format!("\"{motor}\""),
+            "correct the name, or leave it out",
+        ));
+    }
 }
 
 fn positive(found: &mut Vec<Problem>, place: &str, limits: &PerMotor) {

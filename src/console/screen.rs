@@ -64,10 +64,15 @@ impl Live {
 
     /// Draws the status.
     pub fn draw(&self, status: &Status) {
+        self.paint(|columns, rows| view::block(status, columns, rows));
+    }
+
+    /// Draws what `block` makes for the window's columns and rows: fewer lines than rows, none longer than the columns.
+    pub fn paint(&self, block: impl FnOnce(usize, usize) -> Vec<String>) {
         let (columns, rows) = size();
         let mut screen = screen();
         // The last column stays free: some terminals go to the next line after it.
-        let lines = view::block(status, columns.saturating_sub(1), rows);
+        let lines = block(columns.saturating_sub(1), rows);
         let lines: Vec<String> =
             lines.into_iter().map(|line| if self.coloured { colour(&line) } else { line }).collect();
         let out = [BEGIN, &up(&screen.block, columns), &painted(&lines), CLEAR_BELOW, END].concat();

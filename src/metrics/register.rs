@@ -13,7 +13,8 @@ pub struct Setup<'a> {
     pub codec: Codec,
     /// It was to use the GPU, which works or does not.
     pub gpu: Option<bool>,
-    pub has_arm: bool,
+    /// The motors of the follower, and of the leader; none without an arm.
+    pub motors: Vec<String>,
     /// It opens its devices; else it only finishes what waits.
     pub records: bool,
     /// Frames of a camera that may wait for an encoder in memory.
@@ -70,10 +71,14 @@ pub fn register(setup: &Setup) {
             drop(histogram!(ENCODER_SWITCH, "from" => from, "to" => to));
         }
     }
-    if setup.has_arm {
-        counter!(ACTOR_RESTARTS, "actor" => "arm", "reason" => LOST).increment(0);
-        register_device("the arm");
+    if !setup.motors.is_empty() {
+        gauge!(LEADER_SILENT).set(0.0);
+        for (actor, device) in [("arm", "the arm"), ("leader", "the leader")] {
+            counter!(ACTOR_RESTARTS, "actor" => actor, "reason" => LOST).increment(0);
+            register_device(device);
+        }
         for arm in ARMS {
+            setup.motors.iter().for_each(|motor| register_motor(arm, motor));
             drop(histogram!(ARM_TRANSACTION, "arm" => arm));
             for kind in ArmError::KINDS {
                 counter!(ARM_ERRORS, "arm" => arm, "kind" => kind).increment(0);
@@ -112,6 +117,14 @@ fn register_camera(name: &str, fps: u32, setup: &Setup) {
     gauge!(QUEUE_CAPACITY, "camera" => camera()).set(setup.queue_capacity as f64);
     if setup.records {
         register_device(&format!("camera {name}"));
+    }
+}
+
+fn register_motor(arm: &'static str, motor: &str) {
+    let motor = || motor.to_string();
+    gauge!(ARM_MOTOR_HELD, "arm" => arm, "motor" => motor()).set(0.0);
+    for kind in ArmError::MOTOR_KINDS {
+        counter!(ARM_MOTOR_ERRORS, "arm" => arm, "motor" => motor(), "kind" => kind).increment(0);
     }
 }
 

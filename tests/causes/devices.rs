@@ -1,8 +1,9 @@
 //! Devices that are not as they should be.
 
+use super::page::Looks;
 use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::arm::so101::Follower;
-use recorder::arm::{ArmError, Motor, Reading, Robot, open_robot};
+use recorder::arm::{ArmError, Health, Motor, Reading, Robot, Teleop, open_robot, open_teleop};
 use recorder::camera::{self, Camera, CameraError, Mode, Picture};
 use recorder::devices::Devices;
 use std::path::Path;
@@ -82,8 +83,20 @@ impl Robot for Bussed {
         self.inner.observe(deadline)
     }
 
+    fn approach(&mut self, seconds: f64) {
+        self.inner.approach(seconds);
+    }
+
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {
         self.inner.send(action, deadline)
+    }
+
+    fn look_after(&mut self, deadline: Instant) {
+        self.inner.look_after(deadline);
+    }
+
+    fn health(&self) -> Vec<Health> {
+        self.inner.health()
     }
 
     fn take_faults(&mut self) -> Vec<ArmError> {
@@ -127,6 +140,45 @@ impl Robot for Silent {
 
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {
         self.inner.send(action, deadline)
+    }
+
+    fn shutdown(&mut self) -> Vec<ArmError> {
+        self.inner.shutdown()
+    }
+}
+
+/// A leader that is silent from its 10th to its 34th look; the page is looked at with the 30th.
+pub fn silent_leader(looks: Looks) -> Devices {
+    Devices {
+        teleop: Arc::new(move |config, clock| {
+            let (inner, looks) = (open_teleop(config, clock)?, looks.clone());
+            Ok(inner.map(|inner| Box::new(SilentLeader { inner, looks, count: 0 }) as Box<dyn Teleop>))
+        }),
+        ..Devices::default()
+    }
+}
+
+struct SilentLeader {
+    inner: Box<dyn Teleop>,
+    looks: Looks,
+    count: u32,
+}
+
+impl Teleop for SilentLeader {
+    fn features(&self) -> Vec<String> {
+        self.inner.features()
+    }
+
+    fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
+        self.count += 1;
+        if self.count == 30 {
+            self.looks.look();
+        }
+        let motor = Motor { id: 1, name: "shoulder_pan" };
+        match self.count {
+            10..34 => Err(ArmError::Timeout { port: "the test".into(), motor, waited: Duration::ZERO }),
+            _ => self.inner.action(deadline),
+        }
     }
 
     fn shutdown(&mut self) -> Vec<ArmError> {

@@ -214,7 +214,13 @@ pub async fn servos_that_complain(scene: Scene) {
         (Fault::ErrorBits(2), 4),
         (Fault::BadChecksum, 5),
     ];
-    scene.record(&[], With { devices: devices::follower_bus(&[], faults), ..With::default() }).await;
+    let overrides = [("robot.on_motor_fault", "{shoulder_pan = \"torque_off\"}")];
+    scene.record(&overrides, With { devices: devices::follower_bus(&[], faults), ..With::default() }).await;
+}
+
+/// It is there, and says nothing for 0.8 s.
+pub async fn silent_leader(scene: Scene) {
+    scene.record(&[], With { devices: devices::silent_leader(scene.looks.clone()), ..With::default() }).await;
 }
 
 /// Refused while it is connected.

@@ -1,7 +1,7 @@
 //! Devices that are away at given times: the run's own ones, with a plug between.
 #![allow(dead_code)] // each test binary uses its part
 
-use recorder::arm::{ArmError, Reading, Robot, Teleop, open_robot, open_teleop};
+use recorder::arm::{ArmError, Health, Reading, Robot, Teleop, open_robot, open_teleop};
 use recorder::camera::{self, Camera, CameraError, Mode, Picture};
 use recorder::clock::Clock;
 use recorder::devices::Devices;
@@ -107,8 +107,20 @@ impl Robot for Arm<dyn Robot> {
         self.inner.observe(deadline)
     }
 
+    fn approach(&mut self, seconds: f64) {
+        self.inner.approach(seconds);
+    }
+
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {
         self.inner.send(action, deadline)
+    }
+
+    fn look_after(&mut self, deadline: Instant) {
+        self.inner.look_after(deadline);
+    }
+
+    fn health(&self) -> Vec<Health> {
+        self.inner.health()
     }
 
     fn shutdown(&mut self) -> Vec<ArmError> {

@@ -130,6 +130,8 @@ impl CoordinatorState {
                 self.rates[camera] = Rate::default();
             }
             Device::Arm => self.arm_lost_until = Some(u64::MAX),
+            // Samples themselves say that they are without a leader.
+            Device::Leader => {}
         }
         if on_loss == OnLoss::Stop && self.run.phase() != Phase::Done {
             let words = format!("{}; its on_loss is \"stop\"", loss.words());

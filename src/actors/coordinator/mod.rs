@@ -39,10 +39,12 @@ pub enum CoordinatorMessage {
     FrameDropped { camera: CameraIndex, sequence: u64, captured: Stamp, reason: DropReason },
     /// From the recorder: a device that worked is away; rows need not wait for it.
     DeviceLost { loss: Loss, hold: Hold },
-    /// From the recorder: it is there again; a camera with its first picture, the arm when both of its threads answer.
+    /// From the recorder: it is there again; a camera with its first picture, an arm when it answers.
     DeviceBack { device: Device, hold: Hold },
-    /// From the arm's thread: what was read and sent at a tick.
+    /// From the follower's thread: what was read and sent at a tick.
     Sample(Sample),
+    /// From an arm's thread: something happened, which it has no time to tell itself.
+    Told { at: Stamp, event: Box<Event>, text: String },
     /// From the ticker. Simulated time stands still until `hold` is dropped.
     Tick { tick: Tick, hold: Hold },
     /// From the console.
@@ -216,7 +218,8 @@ impl Actor for Coordinator {
                 state.back(device);
                 drop(hold);
             }
-            // The half of a lost arm that still answers is about to end.
+            CoordinatorMessage::Told { at, event, text } => state.tell(at, *event, text),
+            // It was on its way when the arm was lost.
             CoordinatorMessage::Sample(_) if state.arm_lost_until == Some(u64::MAX) => {}
             CoordinatorMessage::Sample(sample) => {
                 if state.samples.len() >= MOST_WAITING_SAMPLES {

@@ -109,19 +109,15 @@ impl CoordinatorState {
             // A sample of another tick: this one's never came.
             let missed = sample.tick != tick.number;
             let (state_reused, action_reused) = (missed || sample.state_reused, missed || sample.action_reused);
-            let lost = missed && self.arm_lost_until.is_some_and(|until| tick.number <= until);
+            let arm_lost = missed && self.arm_lost_until.is_some_and(|until| tick.number <= until);
+            let leader_away = sample.leader_away.as_deref().filter(|_| !missed);
+            let lost = arm_lost || leader_away.is_some();
             report.arm_misses += u64::from(state_reused || action_reused);
             self.meters.arm_misses.increment(u64::from(state_reused || action_reused));
             if lost {
-                report.arm_gaps.add(index, self.losses.reason(Device::Arm));
+                report.arm_gaps.add(index, leader_away.unwrap_or(self.losses.reason(Device::Arm)));
             }
             if sample.tick == tick.number {
-                for (kind, reason) in &sample.faults {
-                    if !report.arm_errors.contains_key(*kind) {
-                        let event = Event::ArmFault { kind: (*kind).into(), reason: reason.clone() };
-                        arguments.status.tell(sample.sampled, event, format!("the arm: {reason}"));
-                    }
-                }
                 for kind in &sample.errors {
                     *report.arm_errors.entry((*kind).to_string()).or_default() += 1;
                     losses.arm_errors.push((*kind).to_string());

@@ -15,7 +15,11 @@
 //! A question to many motors is answered by those that answer; a further try asks only the others. Here are the questions;
 //! how one is asked is in `transaction`.
 
+mod scan;
 mod transaction;
+
+pub use scan::Scan;
+pub use transaction::SUSPICION;
 
 use super::packet::{Decoder, Packet};
 use super::port;
@@ -25,7 +29,6 @@ use serialport::TTYPort;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use transaction::QUIET;
-pub use transaction::SUSPICION;
 
 /// The rate that the servos of an arm are set to.
 pub const BAUD: u32 = 1_000_000;

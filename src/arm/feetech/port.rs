@@ -43,7 +43,7 @@ fn open_error(path: &str, error: serialport::Error) -> ArmError {
         ErrorKind::Io(io::ErrorKind::NotFound) => ArmError::PortAbsent { port, found: serial_ports() },
         ErrorKind::Io(io::ErrorKind::PermissionDenied) => ArmError::PortPermission { remedy: permission(path), port },
         ErrorKind::NoDevice => ArmError::PortBusy { port, holder: InUse(Path::new(path)).to_string() },
-        _ => ArmError::PortUnusable { reason: unusable(path, error.description), found: other_ports(path), port },
+        _ => ArmError::PortUnusable { reason: unusable(path, error.description), port },
     }
 }
 

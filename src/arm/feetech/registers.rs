@@ -68,6 +68,10 @@ registers! {
     MAXIMUM_ACCELERATION = "Maximum_Acceleration" 85, 1;
 }
 
+/// Load, voltage and temperature, which lie one behind the other: to be read at once, byte by byte.
+pub const HEALTH: Register =
+    Register { name: "Present_Load to Present_Temperature", addr: 60, size: 4, sign_bit: None };
+
 impl Register {
     /// The register's bytes for a value, or none when it has no room for it.
     pub fn encode(&self, value: i32) -> Option<Vec<u8>> {

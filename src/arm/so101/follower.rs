@@ -1,18 +1,19 @@
 //! The follower: observed, and moved to goals.
 
-use super::present::Present;
+use super::care::Care;
+use super::present::{Present, silent};
 use super::{Arm, FOLLOWER_PLACE, GRIPPER, GRIPPER_LIMITS, IDS, PID, Settings, features};
 use crate::arm::feetech::registers as reg;
-use crate::arm::normalise::{normalise, unnormalise_f32};
+use crate::arm::motors::Held;
+use crate::arm::normalise::normalise;
+use crate::arm::ramp::Ramp;
 use crate::arm::sim::SimKind;
-use crate::arm::{ArmError, Reading, Robot, per_motor};
+use crate::arm::{ArmError, Health, Reading, Robot, per_motor};
 use crate::clock::Clock;
 use crate::config::schema::{self, PerMotor};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Fastest approach to the first action, in normalised units a second.
-pub const RAMP_SPEED: f64 = 90.0;
 /// After this long without a command the next ones are approached like the first.
 const RESUME_GAP_NS: u64 = 2_000_000_000;
 /// The longest time between two commands that the ramp makes good for in one step.
@@ -27,13 +28,29 @@ pub struct Follower {
     disable_torque: bool,
     /// The present values, if they were read since the last goal was sent.
     present: Option<Present>,
+    /// The last values that were read.
+    last: Vec<f64>,
     /// What the motors were last told.
     goals: Vec<f32>,
     /// The clock's time of the last goals.
     sent_ns: u64,
-    /// Goals still approach the first action.
-    ramping: bool,
+    ramp: Ramp,
+    /// The way to a leader that was away takes at least so long.
+    ramp_s: f64,
+    care: Care,
+    kept: Vec<Kept>,
     shut_down: bool,
+}
+
+/// What became of a motor because of a fault.
+#[derive(Clone, Copy, PartialEq)]
+enum Kept {
+    /// Nothing: it follows.
+    No,
+    /// It has this goal, which it has been told, or not yet.
+    At { goal: f32, told: bool },
+    /// It has no torque, or is to have none.
+    Limp { off: bool },
 }
 
 /// What to connect.
@@ -70,28 +87,61 @@ impl Follower {
             max_relative_target,
             disable_torque: config.disable_torque_on_disconnect,
             present: None,
-            goals,
+            last: goals.iter().map(|value| f64::from(*value)).collect(),
             sent_ns: clock.now().mono_ns,
-            ramping: true,
+            ramp: Ramp::new(goals.len()),
+            ramp_s: 0.0,
+            care: Care::new(&config.on_motor_fault, config.max_temperature_c),
+            kept: vec![Kept::No; goals.len()],
+            goals,
             shut_down: false,
         })
     }
 
-    /// Moves `goals` no faster than the ramp from the last ones, until they have caught up with the action once.
-    fn ramp(&mut self, goals: &mut [f32], now_ns: u64) {
-        let gap = now_ns.saturating_sub(self.sent_ns);
-        self.ramping |= gap > RESUME_GAP_NS;
-        if self.ramping {
-            let most = RAMP_SPEED * gap.min(LONGEST_RAMP_STEP_NS) as f64 / 1e9;
-            let mut caught_up = true;
-            for (goal, last) in goals.iter_mut().zip(&self.goals) {
-                let step = f64::from(*goal) - f64::from(*last);
-                if step.abs() > most {
-                    *goal = (f64::from(*last) + step.clamp(-most, most)) as f32;
-                    caught_up = false;
+    /// What the motors' faults ask for.
+    fn heed(&mut self) {
+        for (i, kept) in self.kept.iter_mut().enumerate() {
+            *kept = match (self.care.held(i), *kept) {
+                (Held::Hold, Kept::No) => Kept::At { goal: self.last[i] as f32, told: false },
+                (Held::Limp, Kept::No | Kept::At { .. }) => Kept::Limp { off: false },
+                (Held::No, Kept::At { .. }) => {
+                    self.ramp.start_joint(i);
+                    Kept::No
                 }
+                (_, kept) => kept,
+            };
+        }
+    }
+
+    /// Motors that are kept have other goals than the leader's.
+    fn keep(&self, goals: &mut [f32]) {
+        for ((goal, kept), last) in goals.iter_mut().zip(&self.kept).zip(&self.last) {
+            match kept {
+                Kept::No => {}
+                Kept::At { goal: there, .. } => *goal = *there,
+                // Nothing drives it.
+                Kept::Limp { .. } => *goal = *last as f32,
             }
-            self.ramping = !caught_up;
+        }
+    }
+
+    /// Does at once to motors with a fault what no goal has done yet.
+    fn enforce(&mut self) {
+        for i in 0..self.kept.len() {
+            let joint = &self.arm.joints[i];
+            let (id, until) = (joint.motor.id, Instant::now() + self.arm.bus.patience);
+            let (register, value, done) = match self.kept[i] {
+                Kept::At { goal, told: false } => {
+                    let step = joint.step(goal);
+                    (reg::GOAL_POSITION, step, Kept::At { goal, told: true })
+                }
+                Kept::Limp { off: false } => (reg::TORQUE_ENABLE, 0, Kept::Limp { off: true }),
+                _ => continue,
+            };
+            match self.arm.bus.write(id, register, value, until) {
+                Ok(()) => self.kept[i] = done,
+                Err(error) => self.care.note(error),
+            }
         }
     }
 
@@ -111,7 +161,7 @@ impl Follower {
         }
         for index in present.reused {
             goals[index] = self.goals[index];
-            self.arm.bus.note(ArmError::Held { motor: self.arm.joints[index].motor });
+            self.care.note(ArmError::Held { motor: self.arm.joints[index].motor });
         }
         Ok(())
     }
@@ -125,10 +175,23 @@ impl Robot for Follower {
     fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
         // A reading that fails must not leave an older one to be taken for the present.
         self.present = None;
-        let present = self.arm.values(deadline)?;
+        let read = self.arm.values(deadline);
+        if let Ok(present) = &read {
+            self.last.clone_from(&present.values);
+        }
+        self.care.listen(&mut self.arm.bus, silent(&read), self.clock.now().mono_ns);
+        self.heed();
+        let present = read?;
         let reading = Reading::from(&present);
         self.present = Some(present);
         Ok(reading)
+    }
+
+    fn approach(&mut self, seconds: f64) {
+        self.ramp_s = seconds;
+        self.ramp.start(seconds);
+        // The way begins now, however long ago the last goal was.
+        self.sent_ns = self.clock.now().mono_ns;
     }
 
     fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {
@@ -136,30 +199,55 @@ impl Robot for Follower {
             return Err(ArmError::WrongLength { expected: self.goals.len(), found: action.len() });
         }
         let now_ns = self.clock.now().mono_ns;
+        if now_ns.saturating_sub(self.sent_ns) > RESUME_GAP_NS {
+            self.approach(self.ramp_s);
+        }
+        let gap_ns = now_ns.saturating_sub(self.sent_ns);
         // A value that is no position must not keep the other joints from theirs.
         let finite = |(goal, last): (&f32, &f32)| if goal.is_finite() { *goal } else { *last };
         let mut goals: Vec<f32> = action.iter().zip(&self.goals).map(finite).collect();
-        self.ramp(&mut goals, now_ns);
+        self.keep(&mut goals);
+        self.ramp.step(&mut goals, &self.goals, gap_ns.min(LONGEST_RAMP_STEP_NS) as f64 / 1e9);
         self.clip(&mut goals, deadline)?;
+        self.keep(&mut goals);
         let mut steps = Vec::with_capacity(goals.len());
         for (i, joint) in self.arm.joints.iter().enumerate() {
-            let mut step = unnormalise_f32(joint.norm, joint.calibration.range(), goals[i]);
-            if !action[i].is_finite() || reg::GOAL_POSITION.encode(step).is_none() {
-                self.arm.bus.note(ArmError::Goal { motor: joint.motor, value: action[i] });
-                goals[i] = self.goals[i];
-                step = unnormalise_f32(joint.norm, joint.calibration.range(), goals[i]);
+            if !action[i].is_finite() {
+                self.care.note(ArmError::Goal { motor: joint.motor, value: action[i] });
             }
-            steps.push((joint.motor.id, step));
+            // The motor itself goes no further; what is said to be sent is what it is given.
+            let (low, high) = joint.limits();
+            goals[i] = goals[i].clamp(low, high);
+            if !matches!(self.kept[i], Kept::Limp { .. }) {
+                steps.push((joint.motor.id, joint.step(goals[i])));
+            }
         }
-        self.arm.bus.sync_write(reg::GOAL_POSITION, &steps)?;
+        if !steps.is_empty() {
+            self.arm.bus.sync_write(reg::GOAL_POSITION, &steps)?;
+        }
+        for kept in &mut self.kept {
+            if let Kept::At { told, .. } = kept {
+                *told = true;
+            }
+        }
         self.present = None;
         self.sent_ns = now_ns;
         self.goals.clone_from(&goals);
         Ok(goals)
     }
 
+    fn look_after(&mut self, deadline: Instant) {
+        self.enforce();
+        self.care.ask(&mut self.arm, self.clock.now().mono_ns, deadline);
+        self.heed();
+    }
+
+    fn health(&self) -> Vec<Health> {
+        self.care.health()
+    }
+
     fn take_faults(&mut self) -> Vec<ArmError> {
-        self.arm.bus.take_faults()
+        self.care.take_faults(&mut self.arm.bus)
     }
 
     fn shutdown(&mut self) -> Vec<ArmError> {

@@ -1,17 +1,21 @@
 //! The leader: limp, moved by hand, only read.
 
+use super::care::Care;
+use super::present::silent;
 use super::{Arm, IDS, LEADER_PLACE, Settings, features};
 use crate::arm::feetech::registers as reg;
 use crate::arm::sim::SimKind;
-use crate::arm::{ArmError, Reading, Teleop};
+use crate::arm::{ArmError, Health, Reading, Teleop};
 use crate::clock::Clock;
-use crate::config::schema;
+use crate::config::schema::{self, MotorPolicy, OnMotorFault};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// A connected SO-101 leader.
 pub struct Leader {
     arm: Arm,
+    care: Care,
+    clock: Arc<dyn Clock>,
     shut_down: bool,
 }
 
@@ -35,7 +39,9 @@ impl Leader {
         for id in IDS {
             arm.write(id, reg::OPERATING_MODE, 0)?;
         }
-        Ok(Leader { arm, shut_down: false })
+        // It is limp, and warms up by the room's sun only; what its motors complain of themselves is said.
+        let care = Care::new(&OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
+        Ok(Leader { arm, care, clock: clock.clone(), shut_down: false })
     }
 }
 
@@ -45,11 +51,21 @@ impl Teleop for Leader {
     }
 
     fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
-        Ok(Reading::from(&self.arm.values(deadline)?))
+        let read = self.arm.values(deadline);
+        self.care.listen(&mut self.arm.bus, silent(&read), self.clock.now().mono_ns);
+        Ok(Reading::from(&read?))
+    }
+
+    fn look_after(&mut self, deadline: Instant) {
+        self.care.ask(&mut self.arm, self.clock.now().mono_ns, deadline);
+    }
+
+    fn health(&self) -> Vec<Health> {
+        self.care.health()
     }
 
     fn take_faults(&mut self) -> Vec<ArmError> {
-        self.arm.bus.take_faults()
+        self.care.take_faults(&mut self.arm.bus)
     }
 
     fn shutdown(&mut self) -> Vec<ArmError> {

@@ -1,6 +1,7 @@
 //! The last position of each joint: what stands in a reading where a motor has not answered in time.
 
-use crate::arm::LONGEST_SILENCE;
+use super::MOTORS;
+use crate::arm::{ArmError, LONGEST_SILENCE, Reading};
 use std::time::{Duration, Instant};
 
 /// Where the joints are.
@@ -10,6 +11,19 @@ pub struct Present {
     pub values: Vec<f64>,
     /// Joints whose motor has not answered, by index: their value is the last one there was.
     pub reused: Vec<usize>,
+}
+
+impl From<&Present> for Reading {
+    fn from(present: &Present) -> Reading {
+        let values = present.values.iter().map(|value| *value as f32).collect();
+        Reading { values, reused: present.reused.clone() }
+    }
+}
+
+/// The motors, by index, that a reading is without.
+pub fn silent(read: &Result<Present, ArmError>) -> &[usize] {
+    const ALL: [usize; MOTORS.len()] = [0, 1, 2, 3, 4, 5];
+    read.as_ref().map_or(&ALL, |present| &present.reused)
 }
 
 /// Why there is no reading, by the joint's index.

@@ -21,7 +21,7 @@ const LONGEST_WRITE: Duration = Duration::from_secs(1);
 pub const SUSPICION: Duration = Duration::from_secs(10);
 /// Bytes of the largest register. Under suspicion all reads ask for more, so that their lengths tell failures apart and
 /// never registers.
-const LARGEST: u8 = 2;
+const LARGEST: u8 = 4;
 /// So many lengths there are beyond that.
 const LENGTHS: u64 = 8;
 /// Transactions of which the usual time is told; later ones are not looked at.
@@ -278,7 +278,7 @@ impl Bus {
         self.suspicious_until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn lost(&self, source: io::Error) -> ArmError {
+    pub(super) fn lost(&self, source: io::Error) -> ArmError {
         ArmError::PortLost { port: self.path.clone(), source }
     }
 }

@@ -37,7 +37,7 @@ use bimanual::Pair;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// An arm that has not answered for so long is taken for lost, and opened anew.
+/// An arm, or one of its motors, that has not answered for so long is taken for lost, and the arm is connected anew.
 pub const LONGEST_SILENCE: Duration = Duration::from_secs(1);
 
 /// A leader that has said nothing for so long is said to be silent. From its first missing word on the follower is

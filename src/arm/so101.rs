@@ -7,7 +7,9 @@
 
 mod care;
 mod follower;
+mod handshake;
 mod leader;
+mod present;
 mod servos;
 
 pub use follower::Follower;
@@ -15,7 +17,7 @@ pub use leader::Leader;
 pub use servos::Servos;
 
 use super::calibration::{Calibration, JointCalibration, Place};
-use super::feetech::bus::{Bus, TRY};
+use super::feetech::bus::Bus;
 use super::feetech::registers::{self as reg, Register};
 use super::normalise::{Norm, normalise, unnormalise_f32};
 use super::sim::{SimBus, SimKind};
@@ -23,6 +25,7 @@ use super::{ArmError, Motor};
 use crate::clock::Clock;
 use crate::config::arms::Side;
 use crate::config::schema;
+use present::{Known, Present, Unknown};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -140,6 +143,8 @@ pub struct Settings<'a> {
     pub id: Option<&'a str>,
     pub calibration_dir: Option<&'a Path>,
     use_degrees: bool,
+    /// Further tries of a reading that fails.
+    retries: u32,
 }
 
 impl<'a> Settings<'a> {
@@ -198,6 +203,11 @@ struct Arm {
     bus: Bus,
     joints: Vec<Joint>,
     patience: Patience,
+    /// Further tries of a reading, once there was one.
+    retries: u32,
+    known: Known,
+    /// There was a reading of all motors.
+    settled: bool,
     /// Keeps the simulated bus alive as long as the arm; after `bus`, so that the port is closed first.
     _sim: Option<SimBus>,
 }
@@ -207,7 +217,7 @@ impl Arm {
     fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(Arm, bool), ArmError> {
         let calibration = load_calibration(settings, settings.port()? == SIM)?;
         let mut arm = Arm::reach(settings, calibration, clock)?;
-        let calibrated = arm.is_calibrated()?;
+        let calibrated = arm.is_calibrated().map_err(handshake::collided)?;
         Ok((arm, calibrated))
     }
 
@@ -227,9 +237,10 @@ impl Arm {
             .collect();
         let bus = Bus::open(path, joints.iter().map(|j| j.motor).collect(), clock.is_simulated())?;
         let patience = if sim.is_some() { Patience::SIMULATED } else { Patience::REAL };
-        let mut arm = Arm { bus, joints, patience, _sim: sim };
+        let known = Known::new(joints.len());
+        let mut arm = Arm { bus, joints, patience, retries: settings.retries, known, settled: false, _sim: sim };
         arm.bus.patience = patience.one_try;
-        arm.handshake()?;
+        arm.handshake().map_err(handshake::collided)?;
         Ok(arm)
     }
 
@@ -253,41 +264,6 @@ impl Arm {
             }
         }
         Ok(arm)
-    }
-
-    /// Finds each motor and holds it against what an SO-101 has. An error bit of any motor is an error here.
-    fn handshake(&mut self) -> Result<(), ArmError> {
-        let (mut found, mut wrong) = (Vec::new(), None);
-        // The first that is missing costs the patience of all.
-        let patient = self.soon();
-        for motor in self.bus.motors().to_vec() {
-            match self.bus.ping(motor.id, patient.max(Instant::now() + self.patience.unsure)) {
-                Ok(()) => found.push(motor),
-                Err(ArmError::Timeout { .. }) => continue,
-                Err(error) => return Err(error),
-            }
-            let model = self.read(motor.id, reg::MODEL)?;
-            if model != reg::STS3215 && wrong.is_none() {
-                let port = self.bus.path().to_string();
-                wrong = Some(ArmError::WrongModel { port, motor, expected: reg::STS3215, found: model });
-            }
-        }
-        if let Some(error) = self.bus.take_servo_error().or(wrong) {
-            return Err(error);
-        }
-        if found.len() < self.bus.motors().len() {
-            let (port, expected) = (self.bus.path().to_string(), self.bus.motors().to_vec());
-            return Err(ArmError::MotorsMissing { port, expected, found });
-        }
-        let mut versions = Vec::new();
-        for id in IDS {
-            versions.push((self.read(id, reg::FIRMWARE_MAJOR)?, self.read(id, reg::FIRMWARE_MINOR)?));
-        }
-        if versions.iter().any(|version| *version != versions[0]) {
-            let versions = found.iter().zip(versions).map(|(m, (major, minor))| format!("{m} {major}.{minor}"));
-            return Err(ArmError::MixedFirmware { port: self.bus.path().into(), versions: versions.collect() });
-        }
-        Ok(())
     }
 
     /// Whether all motors hold the calibration of the file. All of them are asked, as LeRobot does.
@@ -343,17 +319,42 @@ impl Arm {
         self.bus.sync_read(&IDS, reg::PRESENT_POSITION, deadline)
     }
 
-    /// Present positions as values, in motor order. Once they have been had, tries are as short as a tick demands.
-    fn values(&mut self, deadline: Instant) -> Result<Vec<f64>, ArmError> {
-        let steps = self.steps(deadline)?;
-        self.bus.patience = TRY;
-        Ok(self.joints.iter().zip(steps).map(|(j, step)| normalise(j.norm, j.calibration.range(), step)).collect())
+    /// Present positions as values, in motor order. Once they have been had, tries are as short as a tick demands; while a
+    /// motor is silent there is one try only, or every tick would be late for the others.
+    fn values(&mut self, deadline: Instant) -> Result<Present, ArmError> {
+        if self.settled {
+            self.bus.retries = if self.known.is_fresh() { self.retries } else { 0 };
+        }
+        let start = Instant::now();
+        let steps = match self.bus.sync_read_some(&IDS, reg::PRESENT_POSITION, deadline) {
+            Ok(steps) => steps,
+            Err(error) => {
+                // Whoever asks decides how long a whole arm may be silent.
+                let _ = self.known.update(&[None; IDS.len()], start);
+                return Err(error);
+            }
+        };
+        let value = |(j, step): (&Joint, &Option<i32>)| step.map(|step| normalise(j.norm, j.calibration.range(), step));
+        let values: Vec<Option<f64>> = self.joints.iter().zip(&steps).map(value).collect();
+        let present = self.known.update(&values, Instant::now()).map_err(|unknown| {
+            let port = self.bus.path().to_string();
+            match unknown {
+                Unknown::Never(i) => ArmError::Timeout { port, motor: self.joints[i].motor, waited: start.elapsed() },
+                Unknown::Lost(i, waited) => ArmError::MotorLost { port, motor: self.joints[i].motor, waited },
+            }
+        })?;
+        if !self.settled && present.reused.is_empty() {
+            self.bus.settle(self.retries);
+            self.settled = true;
+        }
+        Ok(present)
     }
 
     /// Switches torque off and unlocks every motor; a motor that does not answer does not keep the others from it, and is
     /// asked once more after them.
     fn torque_off(&mut self) -> Vec<ArmError> {
-        self.bus.patience = self.patience.one_try;
+        self.bus.patience = self.bus.patience.max(self.patience.one_try);
+        self.bus.retries = u32::MAX;
         let off = |arm: &mut Arm, id| {
             for register in [reg::TORQUE_ENABLE, reg::LOCK] {
                 arm.bus.write(id, register, 0, Instant::now() + arm.patience.unsure)?;

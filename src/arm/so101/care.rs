@@ -2,7 +2,7 @@
 
 use super::Arm;
 use crate::arm::ArmError;
-use crate::arm::feetech::bus::{Bus, MOST_FAULTS, TRY};
+use crate::arm::feetech::bus::{Bus, MOST_FAULTS};
 use crate::arm::feetech::registers as reg;
 use crate::arm::motors::{Health, Held, Measured, Motors};
 use crate::config::arms::Side;
@@ -48,7 +48,7 @@ impl Care {
         }
         let index = self.next;
         self.next = (index + 1) % arm.joints.len();
-        match arm.measure(index, deadline.min(now + TRY)) {
+        match arm.measure(index, deadline.min(now + arm.bus.patience)) {
             Ok(measured) => self.motors.measured(index, measured, now_ns),
             Err(error) => {
                 self.rest = TICKS_OF_REST;

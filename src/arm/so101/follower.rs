@@ -1,8 +1,8 @@
 //! The follower: observed, and moved to goals.
 
 use super::care::Care;
+use super::present::{Present, silent};
 use super::{Arm, FOLLOWER_PLACE, GRIPPER, GRIPPER_LIMITS, IDS, Settings, features_of};
-use crate::arm::feetech::bus::TRY;
 use crate::arm::feetech::registers as reg;
 use crate::arm::motors::Held;
 use crate::arm::normalise::normalise;
@@ -29,7 +29,7 @@ pub struct Follower {
     max_relative_target: Option<Vec<f64>>,
     disable_torque: bool,
     /// The present values, if they were read since the last goal was sent.
-    present: Option<Vec<f64>>,
+    present: Option<Present>,
     /// The last values that were read.
     last: Vec<f64>,
     /// What the motors were last told.
@@ -65,6 +65,7 @@ pub(super) fn settings(side: Side, config: &schema::Robot) -> Settings<'_> {
         id: config.id.as_deref(),
         calibration_dir: config.calibration_dir.as_deref(),
         use_degrees: config.use_degrees,
+        retries: config.num_read_retries,
     }
 }
 
@@ -137,7 +138,7 @@ impl Follower {
     fn enforce(&mut self) {
         for i in 0..self.kept.len() {
             let joint = &self.arm.joints[i];
-            let (id, until) = (joint.motor.id, Instant::now() + TRY);
+            let (id, until) = (joint.motor.id, Instant::now() + self.arm.bus.patience);
             let (register, value, done) = match self.kept[i] {
                 Kept::At { goal, told: false } => {
                     let step = joint.step(goal);
@@ -153,18 +154,23 @@ impl Follower {
         }
     }
 
-    /// Keeps `goals` within `max_relative_target` of the present position.
+    /// Keeps `goals` within `max_relative_target` of the present position. A joint whose motor has not told its position in
+    /// time keeps its last goal: a step from where it was some time ago could be any step.
     fn clip(&mut self, goals: &mut [f32], deadline: Instant) -> Result<(), ArmError> {
         let Some(limits) = &self.max_relative_target else { return Ok(()) };
         let present = match self.present.take() {
             Some(present) => present,
             None => self.arm.values(deadline)?,
         };
-        for ((goal, present), limit) in goals.iter_mut().zip(present).zip(limits) {
+        for ((goal, present), limit) in goals.iter_mut().zip(&present.values).zip(limits) {
             let step = f64::from(*goal) - present;
             if step.abs() > *limit {
                 *goal = (present + step.clamp(-limit, *limit)) as f32;
             }
+        }
+        for index in present.reused {
+            goals[index] = self.goals[index];
+            self.care.note(ArmError::Held { motor: self.arm.joints[index].motor });
         }
         Ok(())
     }
@@ -176,17 +182,18 @@ impl Robot for Follower {
     }
 
     fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
+        // A reading that fails must not leave an older one to be taken for the present.
+        self.present = None;
         let read = self.arm.values(deadline);
-        let silent: &[usize] = if read.is_ok() { &[] } else { &[0, 1, 2, 3, 4, 5] };
         if let Ok(present) = &read {
-            self.last.clone_from(present);
+            self.last.clone_from(&present.values);
         }
-        self.care.listen(&mut self.arm.bus, silent, self.clock.now().mono_ns);
+        self.care.listen(&mut self.arm.bus, silent(&read), self.clock.now().mono_ns);
         self.heed();
         let present = read?;
-        let values = present.iter().map(|value| *value as f32).collect();
+        let reading = Reading::from(&present);
         self.present = Some(present);
-        Ok(Reading::fresh(values))
+        Ok(reading)
     }
 
     fn approach(&mut self, seconds: f64) {

@@ -1,6 +1,7 @@
 //! The leader: limp, moved by hand, only read.
 
 use super::care::Care;
+use super::present::silent;
 use super::{Arm, IDS, LEADER_PLACE, Settings, features_of};
 use crate::arm::feetech::registers as reg;
 use crate::arm::sim::SimKind;
@@ -30,6 +31,7 @@ pub(super) fn settings(side: Side, config: &schema::Teleop) -> Settings<'_> {
         id: config.id.as_deref(),
         calibration_dir: config.calibration_dir.as_deref(),
         use_degrees: config.use_degrees,
+        retries: config.num_read_retries,
     }
 }
 
@@ -58,9 +60,8 @@ impl Teleop for Leader {
 
     fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
         let read = self.arm.values(deadline);
-        let silent: &[usize] = if read.is_ok() { &[] } else { &[0, 1, 2, 3, 4, 5] };
-        self.care.listen(&mut self.arm.bus, silent, self.clock.now().mono_ns);
-        Ok(Reading::fresh(read?.into_iter().map(|value| value as f32).collect()))
+        self.care.listen(&mut self.arm.bus, silent(&read), self.clock.now().mono_ns);
+        Ok(Reading::from(&read?))
     }
 
     fn look_after(&mut self, deadline: Instant) {

@@ -116,8 +116,10 @@ fn loss() -> Result<()> {
     println!("\nloss");
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let (bus, mut follower) = follower(dir.path())?;
+    // The first reading is waited for as connecting is.
+    follower.observe(Instant::now() + AMPLE)?;
     let tick = Duration::from_secs(1) / RATES[0];
-    let (mut whole, mut lossy, mut reused) = (Vec::new(), Vec::new(), 0);
+    let (mut whole, mut lossy, mut reused, mut failed) = (Vec::new(), Vec::new(), 0, 0);
     for cycle in 0..4 * LOSSES {
         let is_lossy = cycle % 4 == 0;
         if is_lossy {
@@ -125,14 +127,18 @@ fn loss() -> Result<()> {
         }
         let start = Instant::now();
         // As long as a tick's talk with the arm may take.
-        let reading = follower.observe(start + tick * 4 / 5)?;
+        let reading = follower.observe(start + tick * 4 / 5);
         let times = if is_lossy { &mut lossy } else { &mut whole };
         times.push(start.elapsed());
-        reused += usize::from(!reading.reused.is_empty());
+        match reading {
+            Ok(reading) => reused += usize::from(!reading.reused.is_empty()),
+            Err(error) if error.is_fatal() => return Err(error.into()),
+            Err(_) => failed += 1,
+        }
     }
     report("positions, nothing lost", &mut whole);
     report("positions, a reply lost", &mut lossy);
-    println!("  {:<34} {reused} of {LOSSES}", "given with an older value, marked");
+    println!("  {:<34} {reused} with an older value, marked; {failed} without any", "of all readings");
     let usual = whole[whole.len() / 2];
     let cost = |time: Duration| time.saturating_sub(usual).as_secs_f64() * 1e3;
     let p99 = cost(lossy[lossy.len() * 99 / 100]);
@@ -143,14 +149,16 @@ fn loss() -> Result<()> {
 /// Two cameras of 640x480 and an arm that follows another.
 fn real_time() -> Result<()> {
     let handle = metrics::install().ok_or("metrics cannot be installed")?;
+    let mut before = 0.0;
     for fps in RATES {
         println!("\nloop at {fps} Hz");
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let follower = arm(SimKind::Follower, dir.path(), "follower")?;
         let leader = arm(SimKind::Leader, dir.path(), "leader")?;
-        let (before, status) = (misses(handle), status::shared());
+        let status = status::shared();
         let summary = record(configuration(dir.path(), fps, follower.path(), leader.path())?, status)?;
-        let (rows, missed) = (summary.length, misses(handle) - before);
+        let (rows, all) = (summary.length, misses(handle)?);
+        let missed = all - std::mem::replace(&mut before, all);
         let expected = u64::from(fps * SECONDS);
         line("rows", rows.to_string(), &expected.to_string(), rows == expected);
         line("rows that an arm missed", missed.to_string(), "0", missed == 0.0);
@@ -207,10 +215,10 @@ fn record(config: config::Config, status: status::SharedStatus) -> Result<Episod
 }
 
 /// Rows so far in which an arm did not answer in time.
-fn misses(handle: &PrometheusHandle) -> f64 {
+fn misses(handle: &PrometheusHandle) -> Result<f64> {
     let page = metrics::render(handle, SystemClock::default().now());
     let value = page.lines().find_map(|line| line.strip_prefix(metrics::ARM_MISSES)?.trim().parse().ok());
-    value.unwrap_or_default()
+    Ok(value.ok_or("the page has no number of rows that an arm missed")?)
 }
 
 /// Prints times, and gives the 99th percentile in milliseconds.

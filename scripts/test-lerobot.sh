@@ -133,7 +133,7 @@ for sampling in 422 420; do
   done
 done
 
-# LeRobot's own follower and leader drive the simulated arm: set up, calibrated, observed and moved.
-hold tests/py/check_lerobot_arm.py "$recorder"
+# LeRobot's own follower, leader and record loop on the simulated arms.
+hold tests/py/arm_lerobot.py "$recorder" "$work/arms"
 echo "test-lerobot: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

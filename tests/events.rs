@@ -15,7 +15,7 @@ use recorder::episode::Key;
 use recorder::events::{Event, Heard, Severity, Told};
 use recorder::run::{self, Gpu, Parts, Stage};
 use recorder::status::{self, Phase, SharedStatus};
-use recorder::supervision::{self, Health, Part, Supervisor};
+use recorder::supervision::{self, Part, Supervisor};
 use run_support::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -291,7 +291,7 @@ async fn taken_back(root: &Path) -> Vec<Arc<Told>> {
 
 /// Parts that do nothing, and then something.
 async fn stuck() -> Vec<Arc<Told>> {
-    let (health, status) = (Arc::new(Health::new(false)), status::shared());
+    let (health, status) = (Arc::new(supervision::Health::new(false)), status::shared());
     let supervisor = Supervisor::new(health.clone(), None, Duration::ZERO, Instant::now());
     let mut listener = status.events.listen();
     Part::ALL.into_iter().for_each(|part| health.beat(part));

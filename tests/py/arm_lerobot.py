@@ -3,9 +3,10 @@
 
     arm_lerobot.py RECORDER WORK      WORK: a folder that is made anew; run where LeRobot is installed
 
-1. They connect, observe and act: what they read is what the servos say.
-2. They calibrate: the file is what the servos then hold, and `recorder check` takes it.
-3. A motion is recorded twice, by LeRobot's record loop and by the recorder: names, order, units and values agree.
+1. They set up new servos, one by one.
+2. They connect, observe and act: what they read is what the servos say.
+3. They calibrate: the file is what the servos then hold, and `recorder check` takes it.
+4. A motion is recorded twice, by LeRobot's record loop and by the recorder: names, order, units and values agree.
 """
 
 import builtins
@@ -105,6 +106,22 @@ def one_step(calibration):
     """The size of an encoder's step in each value."""
     gripper = calibration["gripper"]
     return np.array([360 / 4095] * 5 + [100 / (gripper["range_max"] - gripper["range_min"])])
+
+
+def set_up_motors(faults, recorder, work):
+    """A person connects one new servo after another; one of them comes from another arm, at another speed."""
+    with Arm(recorder, work, "follower", "--new") as arm, Arm(recorder, work, "leader") as other:
+        arm.say("write wrist_roll Baud_Rate 4")
+        robot, _ = lerobots(work, arm, other)
+        kept, builtins.input = builtins.input, lambda prompt: arm.say("only", prompt.split("'")[1])
+        try:
+            robot.setup_motors()
+        finally:
+            builtins.input = kept
+        robot.bus.disconnect(disable_torque=False)
+        arm.say("power")
+        faults.expect(arm.say("read all ID") == "1 2 3 4 5 6", "ids:", arm.say("read all ID"))
+        faults.expect(arm.say("read all Baud_Rate") == "0 0 0 0 0 0", "speeds:", arm.say("read all Baud_Rate"))
 
 
 def connect_observe_act(faults, recorder, work):
@@ -293,7 +310,7 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     faults = Faults()
-    for part in (connect_observe_act, calibrate, record_both):
+    for part in (set_up_motors, connect_observe_act, calibrate, record_both):
         part(faults, recorder, work.resolve())
     for fault in faults[:40]:
         print("FAULT:", fault)

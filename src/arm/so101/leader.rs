@@ -38,7 +38,7 @@ impl Leader {
             arm.write(id, reg::OPERATING_MODE, 0)?;
         }
         // It is limp, and warms up by the room's sun only; what its motors complain of themselves is said.
-        let care = Care::new(&OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
+        let care = Care::new(&arm, &OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
         Ok(Leader { arm, care, clock: clock.clone(), shut_down: false })
     }
 }

@@ -5,7 +5,6 @@ use crate::arm::ArmError;
 use crate::arm::feetech::bus::{Bus, MOST_FAULTS};
 use crate::arm::feetech::registers as reg;
 use crate::arm::motors::{Health, Held, Measured, Motors};
-use crate::config::arms::Side;
 use crate::config::schema::OnMotorFault;
 use std::time::{Duration, Instant};
 
@@ -28,8 +27,9 @@ pub(super) struct Care {
 }
 
 impl Care {
-    pub fn new(side: Side, policy: &OnMotorFault, max_temperature_c: f64) -> Care {
-        let motors = Motors::new(&super::motors(side).map(|(name, _)| name), policy, max_temperature_c);
+    pub fn new(arm: &Arm, policy: &OnMotorFault, max_temperature_c: f64) -> Care {
+        let names: Vec<&'static str> = arm.joints.iter().map(|joint| joint.motor.name).collect();
+        let motors = Motors::new(&names, policy, max_temperature_c);
         Care { motors, next: 0, rest: 0, faults: Vec::new() }
     }
 

@@ -91,7 +91,6 @@ impl Follower {
         };
         Ok(Follower {
             side,
-            arm,
             clock: clock.clone(),
             max_relative_target,
             disable_torque: config.disable_torque_on_disconnect,
@@ -100,9 +99,10 @@ impl Follower {
             sent_ns: clock.now().mono_ns,
             ramp: Ramp::new(goals.len()),
             ramp_s: 0.0,
-            care: Care::new(side, &config.on_motor_fault, config.max_temperature_c),
+            care: Care::new(&arm, &config.on_motor_fault, config.max_temperature_c),
             kept: vec![Kept::No; goals.len()],
             goals,
+            arm,
             shut_down: false,
         })
     }

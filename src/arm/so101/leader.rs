@@ -48,7 +48,7 @@ impl Leader {
             arm.write(id, reg::OPERATING_MODE, 0)?;
         }
         // It is limp, and warms up by the room's sun only; what its motors complain of themselves is said.
-        let care = Care::new(side, &OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
+        let care = Care::new(&arm, &OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
         Ok(Leader { side, arm, care, clock: clock.clone(), shut_down: false })
     }
 }

@@ -382,6 +382,43 @@ fn a_motor_that_does_not_keep_a_value() {
     assert!(!bench.file().exists());
 }
 
+/// A cable that is pulled ends it, and what the servos hold now is said.
+#[test]
+fn a_port_that_is_lost_is_told() {
+    let mut bench = Bench::new();
+    let mut terminal = bench.terminal(&[]);
+    for step in ["Enter: calibrate", CENTRE] {
+        terminal.wait_for(step);
+        bench.centre();
+        terminal.press("\r");
+    }
+    terminal.wait_for(SWEEP);
+    bench.sim.hang_up();
+    assert_eq!(terminal.end("before the arm is used"), Some(3));
+    let text = terminal.wait_for("was lost").replace('\n', " ");
+    assert!(text.contains("could not be given back what they held"), "{text}");
+    assert!(!bench.file().exists());
+}
+
+#[test]
+fn a_leader_has_a_folder_of_its_own() {
+    let (lab, sim) = (Lab::new(), SimBus::start(SimKind::Leader, Arc::new(SystemClock::default())).unwrap());
+    let (port, from) = (format!("--teleop.port={}", sim.path()), golden("teleoperators/so_leader/l1.json"));
+    sim.poke(6, reg::HOMING_OFFSET, 600);
+    let calibrate = ["calibrate", "--config", "lab.toml", "--teleop.id=l1", &port, "--from", from.to_str().unwrap()];
+    let ended = lab.run(&[&calibrate[..], &["--arm", "leader"]].concat());
+    assert!(ended.code == Some(0) && ended.text.contains("leader 'l1'"), "{}", ended.text);
+    assert_eq!(sim.peek(6, reg::HOMING_OFFSET), Some(-60));
+    let file = lab.path(&FOLDER.replace("robots/so_follower", "teleoperators/so_leader/l1.json"));
+    assert_eq!(std::fs::read(file).unwrap(), std::fs::read(&from).unwrap());
+    let ended = lab.run(&[&calibrate[..], &["--arm", "left"]].concat());
+    assert!(
+        ended.code == Some(2) && ended.text.contains("--arm: expected follower or leader, found left"),
+        "{}",
+        ended.text
+    );
+}
+
 #[test]
 fn which_arm_is_asked_where_there_are_two() {
     let bench = Bench::new();

@@ -56,6 +56,15 @@ fn at_the_end_of_a_run_and_at_every_signal() {
     }
 }
 
+/// Where the configuration says so torque stays on: what is looked at here can be seen.
+#[test]
+fn unless_it_is_to_be_kept() {
+    let (lab, buses) = (Lab::new(), Buses::start(&real()));
+    let running = recording(&lab, &buses, &["--robot.disable_torque_on_disconnect=false"]);
+    assert_eq!(running.wait().code, Some(0));
+    assert_eq!(buses.torque(), [1; 6]);
+}
+
 /// The second one does not wait for the first one's work, here a leader that has gone silent and is let go of slowly.
 #[test]
 fn at_a_second_signal() {

@@ -227,7 +227,12 @@ fn calibrations_that_cannot_be_used() {
     let refused = |id: &str, words: &[&str]| follower_refused(&lab, sim.path(), id, &lab.path("calibration"), words);
     refused(
         "f9",
-        &["no calibration file for so101_follower 'f9': expected", "calibration/f9.json", "lerobot-calibrate"],
+        &[
+            "no calibration file for so101_follower 'f9': expected",
+            "calibration/f9.json",
+            "`recorder calibrate`",
+            "lerobot-calibrate",
+        ],
     );
     let good = std::fs::read_to_string(golden().join("f1.json")).unwrap();
     lab.write("calibration/cut.json", &good[..good.len() / 2]);
@@ -371,7 +376,14 @@ fn help_version_and_completions() {
     };
     let keys = ["→ or n", "← or r", "Esc or q"];
     let codes = ["Exit codes of a run", "  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "130", "143", "129", "RUST_LOG"];
-    let usage = ["recorder check --config lab.toml", "--dataset.num_episodes=3", "schema", "completions"];
+    let usage = [
+        "recorder check --config lab.toml",
+        "recorder calibrate",
+        "recorder setup-motors",
+        "--dataset.num_episodes=3",
+        "schema",
+        "completions",
+    ];
     says(&["--help"], &[&keys[..], &codes, &usage].concat());
     let version = says(&["--version"], &[env!("CARGO_PKG_VERSION"), recorder::REVISION]);
     let revision = version.trim().rsplit_once('(').unwrap().1.trim_end_matches(')');

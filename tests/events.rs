@@ -5,7 +5,7 @@ mod run_support;
 
 use outages::Outages;
 use recorder::arm::motors::{Held, MotorFault};
-use recorder::arm::{ArmError, Health, Motor, Reading, Robot, Teleop, open_robot, open_teleop};
+use recorder::arm::{self, ArmError, Motor, Reading, Robot, Teleop, open_robot, open_teleop};
 use recorder::clock::Clock;
 use recorder::codec::backend::{self, OpenEncoder};
 use recorder::codec::gpu::{GpuCodec, GpuDevice, GpuReport};
@@ -15,7 +15,7 @@ use recorder::episode::Key;
 use recorder::events::{Event, Heard, Severity, Told};
 use recorder::run::{self, Gpu, Parts, Stage};
 use recorder::status::{self, Phase, SharedStatus};
-use recorder::supervision::{self, Health, Part, Supervisor};
+use recorder::supervision::{self, Part, Supervisor};
 use run_support::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -172,11 +172,11 @@ fn troubled_arms() -> Devices {
         fn send(&mut self, action: &[f32], deadline: Instant) -> Result<Vec<f32>, ArmError> {
             self.0.send(action, deadline)
         }
-        fn health(&self) -> Vec<Health> {
+        fn health(&self) -> Vec<arm::Health> {
             let reason = "motor 6 (gripper) reports an error: overheat".to_string();
             let faults =
                 if (20..40).contains(&self.1) { vec![MotorFault { kind: "overheat", reason }] } else { vec![] };
-            vec![Health { motor: "gripper".into(), faults, held: Held::Hold, ..Health::default() }]
+            vec![arm::Health { motor: "gripper".into(), faults, held: Held::Hold, ..Default::default() }]
         }
         fn shutdown(&mut self) -> Vec<ArmError> {
             self.0.shutdown()
@@ -291,7 +291,7 @@ async fn taken_back(root: &Path) -> Vec<Arc<Told>> {
 
 /// Parts that do nothing, and then something.
 async fn stuck() -> Vec<Arc<Told>> {
-    let (health, status) = (Arc::new(Health::new(false)), status::shared());
+    let (health, status) = (Arc::new(supervision::Health::new(false)), status::shared());
     let supervisor = Supervisor::new(health.clone(), None, Duration::ZERO, Instant::now());
     let mut listener = status.events.listen();
     Part::ALL.into_iter().for_each(|part| health.beat(part));

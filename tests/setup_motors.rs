@@ -51,7 +51,7 @@ fn new_motors_are_set_up_one_by_one() {
     command(&sim, "missing gripper");
     command(&sim, "back wrist_roll");
     command(&sim, "back wrist_flex");
-    command(&sim, "turn wrist_flex 1234");
+    command(&sim, "turn wrist_flex 1000");
     terminal.press("\r");
     terminal.wait_for("several motors answer as motor 1");
     command(&sim, "only wrist_roll");

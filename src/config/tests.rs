@@ -23,6 +23,31 @@ fn check(key: &str, value: &str, expected: &[&str]) {
     }
 }
 
+#[test]
+fn motors_with_faults_are_the_robots_own() {
+    let arms = r#"
+[robot]
+type = "so101_follower"
+port = "sim"
+[teleop]
+type = "so101_leader"
+port = "sim"
+"#;
+    let said = |key: &str, value: &str| with(&(arms.to_string() + SMALL), &[(key, value)]).err().unwrap_or_default();
+    for good in ["hold", "{gripper = \"torque_off\", elbow_flex = \"hold\"}"] {
+        assert_eq!(said("robot.on_motor_fault", good), "", "{good}");
+    }
+    for (key, value, parts) in [
+        ("robot.on_motor_fault", "{griper = \"hold\"}", ["robot.on_motor_fault.griper", "wrist_roll, gripper"]),
+        ("robot.on_motor_fault", "stop", ["robot.on_motor_fault", "stop"]),
+        ("robot.max_temperature_c", "200", ["robot.max_temperature_c", "20 to 100"]),
+        ("teleop.ramp_s", "-1", ["teleop.ramp_s", "0 to 600"]),
+    ] {
+        let error = said(key, value);
+        assert!(parts.iter().all(|part| error.contains(part)), "{key} = {value}: {error}");
+    }
+}
+
 /// With a GPU other things are possible, and other things contradict.
 #[test]
 fn what_nvenc_takes() {

@@ -428,6 +428,22 @@ fn a_leader_has_a_folder_of_its_own() {
 }
 
 #[test]
+fn an_arm_of_a_pair_has_a_file_of_its_own() {
+    let bench = Bench::new();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/bimanual.toml");
+    let port = format!("--robot.left_arm_config.port={}", bench.sim.path());
+    let from = golden("robots/so_follower/f1.json");
+    let calibrate = ["calibrate", "--config", example, &port, "--from", from.to_str().unwrap()];
+    let ended = bench.lab.run(&[&calibrate[..], &["--arm", "left_follower"]].concat());
+    assert!(ended.code == Some(0) && ended.text.contains("left_follower 'pair_left'"), "{}", ended.text);
+    bench.holds_for_good(&golden_held());
+    let file = bench.lab.path(&format!("{FOLDER}/pair_left.json"));
+    assert_eq!(std::fs::read_to_string(file).unwrap(), golden_text());
+    let ended = bench.lab.run(&calibrate);
+    assert!(ended.code == Some(2) && ended.text.contains("--arm right_leader"), "{}", ended.text);
+}
+
+#[test]
 fn which_arm_is_asked_where_there_are_two() {
     let bench = Bench::new();
     let arguments = bench.arguments(&[]);

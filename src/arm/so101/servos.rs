@@ -90,19 +90,9 @@ impl Servos {
 
     /// Present positions in steps, in motor order; none for a motor that does not answer within `patience`.
     pub fn positions(&mut self, patience: Duration) -> Result<Vec<Option<i32>>, ArmError> {
-        match self.arm.steps(Instant::now() + patience) {
-            Ok(steps) => Ok(steps.into_iter().map(Some).collect()),
-            Err(error) if error.is_fatal() => Err(error),
-            // One that is silent must not hide the others.
-            Err(_) => IDS.into_iter().map(|id| self.position(id, patience)).collect(),
-        }
-    }
-
-    fn position(&mut self, id: u8, patience: Duration) -> Result<Option<i32>, ArmError> {
-        match self.arm.bus.read(id, reg::PRESENT_POSITION, Instant::now() + patience) {
-            Ok(step) => Ok(Some(step)),
-            Err(error) if error.is_fatal() => Err(error),
-            Err(_) => Ok(None),
+        match self.arm.bus.sync_read_some(&IDS, reg::PRESENT_POSITION, Instant::now() + patience) {
+            Err(error) if !error.is_fatal() => Ok(vec![None; IDS.len()]),
+            positions => positions,
         }
     }
 

@@ -204,6 +204,44 @@ fn what_a_servo_suffers_from_stands_in_its_every_reply() {
     assert_eq!(client.ping_then_1(5, 6), status(5, 0, &[]), "not without power");
 }
 
+/// What a client writes stands in the registers as a servo understands it: sign and magnitude, limits, torque, homing.
+#[test]
+fn registers_mean_what_they_mean_to_a_servo() {
+    let mut sim = SimArm::start(&["--motion", "step"]);
+    let mut client = sim.port(1_000_000);
+    let mut write = |id: u8, register: reg::Register, bytes: &[u8]| {
+        client.say(&Packet::write(id, register.addr, bytes));
+        assert_eq!(client.hear(6), status(id, 0, &[]));
+    };
+    let mut read = |motor: &str, name: &str| sim.command(&format!("read {motor} {name}"));
+    assert_eq!(read("elbow_flex", "Present_Position"), "ok 1960");
+    assert_eq!(read("elbow_flex", "Homing_Offset"), "ok -1200");
+    // 17 below zero: bit 11 is the sign. The shaft is where it was.
+    write(3, reg::HOMING_OFFSET, &[17, 8]);
+    assert_eq!(read("elbow_flex", "Homing_Offset"), "ok -17");
+    assert_eq!(read("elbow_flex", "Present_Position"), "ok 777");
+    write(3, reg::HOMING_OFFSET, &[0xFF, 7]);
+    assert_eq!(read("elbow_flex", "Present_Position"), "ok 2809", "positions wrap around");
+    // Without torque a goal moves nothing; with it, within the limits; 5 below zero is below the least.
+    write(1, reg::GOAL_POSITION, &[0xB8, 0x0B]);
+    assert_eq!(read("shoulder_pan", "Present_Position"), "ok 2075");
+    write(1, reg::TORQUE_ENABLE, &[1]);
+    assert_eq!(read("shoulder_pan", "Present_Position"), "ok 3000");
+    write(1, reg::GOAL_POSITION, &[5, 0x80]);
+    assert_eq!(read("shoulder_pan", "Goal_Position"), "ok -5");
+    assert_eq!(read("shoulder_pan", "Present_Position"), "ok 750");
+    // What is measured cannot be written, and EEPROM without power only what was written unlocked: servos start locked.
+    write(1, reg::PRESENT_TEMPERATURE, &[99]);
+    assert_eq!(read("shoulder_pan", "Present_Temperature"), "ok 31");
+    write(2, reg::MAX_TORQUE_LIMIT, &[1, 1]);
+    write(4, reg::LOCK, &[0]);
+    write(4, reg::MAX_TORQUE_LIMIT, &[2, 1]);
+    assert_eq!(read("all", "Max_Torque_Limit"), "ok 1000 257 1000 258 1000 1000");
+    sim.obey("power");
+    assert_eq!(sim.command("read all Max_Torque_Limit"), "ok 1000 1000 1000 258 1000 1000");
+    assert_eq!(sim.command("read all Torque_Enable"), "ok 0 0 0 0 0 0");
+}
+
 #[test]
 fn servos_come_and_go_and_talk_at_the_same_time() {
     let mut sim = SimArm::start(&[]);

@@ -122,6 +122,8 @@ pub enum ArmError {
         "port = \"sim\": the simulated servo bus needs a pseudo terminal, which this system refuses ({0}): mount devpts on /dev/pts, as containers may lack"
     )]
     Simulator(std::io::Error),
+    #[error("no thread for the right arm can be started: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(std::io::Error),
     #[error("the {arm}'s thread panicked ({words}): a bug, please report it; the arm is opened again by itself")]
     Panicked { arm: &'static str, words: String },
 }
@@ -153,12 +155,13 @@ impl ArmError {
                 "config"
             }
             ArmError::Simulator(_) => "simulator",
+            ArmError::Thread(_) => "thread",
             ArmError::Panicked { .. } => "panic",
         }
     }
 
     /// Every value of [`ArmError::kind`], for metrics that exist from the start.
-    pub const KINDS: [&'static str; 16] = [
+    pub const KINDS: [&'static str; 17] = [
         "port",
         "timeout",
         "checksum",
@@ -174,6 +177,7 @@ impl ArmError {
         "goal",
         "config",
         "simulator",
+        "thread",
         "panic",
     ];
 

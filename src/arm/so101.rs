@@ -23,6 +23,7 @@ use super::normalise::{Norm, normalise, unnormalise_f32};
 use super::sim::{SimBus, SimKind};
 use super::{ArmError, Motor};
 use crate::clock::Clock;
+use crate::config::arms::Side;
 use crate::config::schema;
 use present::{Known, Present, Unknown};
 use std::path::Path;
@@ -38,6 +39,23 @@ pub const MOTORS: [(&str, u8); 6] = [
     ("wrist_roll", 5),
     ("gripper", 6),
 ];
+/// As [`MOTORS`], of the arms of a pair.
+const LEFT_MOTORS: [(&str, u8); 6] = [
+    ("left_shoulder_pan", 1),
+    ("left_shoulder_lift", 2),
+    ("left_elbow_flex", 3),
+    ("left_wrist_flex", 4),
+    ("left_wrist_roll", 5),
+    ("left_gripper", 6),
+];
+const RIGHT_MOTORS: [(&str, u8); 6] = [
+    ("right_shoulder_pan", 1),
+    ("right_shoulder_lift", 2),
+    ("right_elbow_flex", 3),
+    ("right_wrist_flex", 4),
+    ("right_wrist_roll", 5),
+    ("right_gripper", 6),
+];
 const IDS: [u8; 6] = [1, 2, 3, 4, 5, 6];
 const GRIPPER: u8 = 6;
 
@@ -50,8 +68,6 @@ pub const LEADER_PLACE: Place =
 
 /// The value of `port` that stands for the simulated bus.
 pub const SIM: &str = "sim";
-/// LeRobot's position loop.
-const PID: [(Register, i32); 3] = [(reg::P_COEFFICIENT, 16), (reg::I_COEFFICIENT, 0), (reg::D_COEFFICIENT, 32)];
 /// LeRobot's limits against a burnt-out gripper: half of the torque and the current, a quarter when overloaded.
 const GRIPPER_LIMITS: [(Register, i32); 3] =
     [(reg::MAX_TORQUE_LIMIT, 500), (reg::PROTECTION_CURRENT, 250), (reg::OVERLOAD_TORQUE, 25)];
@@ -59,18 +75,18 @@ const GRIPPER_LIMITS: [(Register, i32); 3] =
 const PHASE_MULTI_TURN: i32 = 0x10;
 
 /// Finds the follower's motors, and writes nothing: whether they hold the calibration file's values.
-pub fn probe_follower(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
-    Arm::open(&follower::settings(config), clock).map(|(_, calibrated)| calibrated)
+pub fn probe_follower(side: Side, config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
+    Arm::open(&follower::settings(side, config), clock).map(|(_, calibrated)| calibrated)
 }
 
 /// As [`probe_follower`], for the leader.
-pub fn probe_leader(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
-    Arm::open(&leader::settings(config), clock).map(|(_, calibrated)| calibrated)
+pub fn probe_leader(side: Side, config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
+    Arm::open(&leader::settings(side, config), clock).map(|(_, calibrated)| calibrated)
 }
 
 /// Lowest and highest value of each of the follower's features, by its calibration file. Touches no device.
 pub fn follower_ranges(config: &schema::Robot) -> Result<Vec<(f64, f64)>, ArmError> {
-    let settings = follower::settings(config);
+    let settings = follower::settings(Side::Only, config);
     let calibration = load_calibration(&settings, settings.port == Some(SIM))?;
     let range = |(&(_, id), (_, joint)): (&(&str, u8), &(String, JointCalibration))| {
         let (norm, range) = (norm(id, config.use_degrees), joint.range());
@@ -82,12 +98,12 @@ pub fn follower_ranges(config: &schema::Robot) -> Result<Vec<(f64, f64)>, ArmErr
 
 /// How the follower of a configuration is reached.
 pub fn follower_settings(config: &schema::Robot) -> Settings<'_> {
-    follower::settings(config)
+    follower::settings(Side::Only, config)
 }
 
 /// How the leader of a configuration is reached.
 pub fn leader_settings(config: &schema::Teleop) -> Settings<'_> {
-    leader::settings(config)
+    leader::settings(Side::Only, config)
 }
 
 /// What a motor's value means.
@@ -99,13 +115,28 @@ fn norm(id: u8, use_degrees: bool) -> Norm {
     }
 }
 
-/// The feature names of an arm, follower or leader.
+/// The motors of an arm, by the names that they have in the configuration's robot.
+pub fn motors(side: Side) -> &'static [(&'static str, u8); 6] {
+    match side {
+        Side::Only => &MOTORS,
+        Side::Left => &LEFT_MOTORS,
+        Side::Right => &RIGHT_MOTORS,
+    }
+}
+
+/// The feature names of a single arm, follower or leader.
 pub fn features() -> Vec<String> {
-    MOTORS.iter().map(|(name, _)| format!("{name}.pos")).collect()
+    features_of(Side::Only)
+}
+
+/// The feature names of an arm, follower or leader.
+pub fn features_of(side: Side) -> Vec<String> {
+    motors(side).iter().map(|(name, _)| format!("{name}.pos")).collect()
 }
 
 /// What to connect, from the configuration's `robot` or `teleop`.
 pub struct Settings<'a> {
+    side: Side,
     pub place: Place,
     sim: SimKind,
     pub port: Option<&'a str>,
@@ -195,7 +226,7 @@ impl Arm {
         let port = settings.port()?;
         let sim = if port == SIM { Some(SimBus::start(settings.sim, clock.clone())?) } else { None };
         let path = sim.as_ref().map_or(port, SimBus::path);
-        let joints: Vec<Joint> = MOTORS
+        let joints: Vec<Joint> = motors(settings.side)
             .iter()
             .zip(calibration.0)
             .map(|(&(name, id), (_, calibration))| Joint {

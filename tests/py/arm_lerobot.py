@@ -28,7 +28,7 @@ from lerobot.teleoperators.so_leader import SO101Leader, SOLeaderTeleopConfig
 MOTORS = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]
 FEATURES = [f"{motor}.pos" for motor in MOTORS]
 FPS = 30
-SECONDS = 4
+SECONDS = 5
 TASK = "Follow the leader"
 # The recorder approaches the leader's pose; rows of that way have no counterpart.
 LEAST_ROWS = 60
@@ -280,7 +280,8 @@ def record_both(faults, recorder, work):
     print(f"arm_lerobot: {found} rows of the same pose compared, of {len(actions['lerobot'])} and {len(actions['recorder'])}")
 
 
-RAMP_S = 1
+# Longer than the way to the first pose takes at the approach's fastest, 90 degrees a second.
+RAMP_S = 1.5
 LAB = f"""
 [robot]
 type = "so101_follower"

@@ -3,8 +3,13 @@
 use super::Shared;
 use crate::arm::ArmError;
 use crate::arm::feetech::packet::{Decoder, MAX_PARAMS};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::termios::ioctl_tiocnxcl;
 use serialport::{SerialPort, TTYPort};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -35,7 +40,9 @@ impl Terminal {
         let (master, slave) = TTYPort::pair().map_err(|e| ArmError::Simulator(e.into()))?;
         let path = slave.name().ok_or_else(|| ArmError::Simulator(io::ErrorKind::NotFound.into()))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut line = Line { master, shared: shared.clone(), stop: stop.clone(), outbox: Outbox::default() };
+        let port = open(&path).map_err(ArmError::Simulator)?;
+        let (shared, outbox) = (shared.clone(), Outbox::default());
+        let mut line = Line { master, port, path: path.clone(), shared, stop: stop.clone(), outbox };
         let run = move || line.run().unwrap_or_else(|error| tracing::debug!("the simulated bus ends: {error}"));
         let thread = std::thread::Builder::new().name(name).spawn(run).map_err(ArmError::Simulator)?;
         Ok(Terminal { slave, path, stop, thread: Some(thread) })
@@ -53,9 +60,17 @@ impl Drop for Terminal {
     }
 }
 
+/// The clients' side of the terminal, and nothing done to it.
+fn open(path: &str) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK).open(path)
+}
+
 /// The servos' side of the terminal.
 struct Line {
     master: TTYPort,
+    /// The clients' side.
+    port: File,
+    path: String,
     shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
     outbox: Outbox,
@@ -73,6 +88,9 @@ impl Line {
             let now = Instant::now();
             let due = self.outbox.take_due(now);
             self.send(&due)?;
+            if heard.elapsed() >= IDLE {
+                self.forget_dead_clients();
+            }
             let gap = if decoder.is_empty() { IDLE } else { REQUEST_GAP };
             self.master.set_timeout(self.outbox.wait(now).map_or(gap, |wait| wait.min(gap)))?;
             match self.master.read(&mut bytes) {
@@ -105,6 +123,16 @@ impl Line {
             }
         }
         Ok(())
+    }
+
+    /// A client that was killed still has the terminal to itself: real ports forget that when they are closed, which this
+    /// one never is. Clients that live hold a lock, too.
+    fn forget_dead_clients(&self) {
+        let is_busy = open(&self.path).is_err_and(|e| Errno::from_io_error(&e) == Some(Errno::BUSY));
+        if is_busy && flock(&self.port, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = ioctl_tiocnxcl(&self.port);
+            let _ = flock(&self.port, FlockOperation::Unlock);
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -27,8 +27,9 @@ pub(super) struct Care {
 }
 
 impl Care {
-    pub fn new(policy: &OnMotorFault, max_temperature_c: f64) -> Care {
-        let motors = Motors::new(&super::MOTORS.map(|(name, _)| name), policy, max_temperature_c);
+    pub fn new(arm: &Arm, policy: &OnMotorFault, max_temperature_c: f64) -> Care {
+        let names: Vec<&'static str> = arm.joints.iter().map(|joint| joint.motor.name).collect();
+        let motors = Motors::new(&names, policy, max_temperature_c);
         Care { motors, next: 0, rest: 0, faults: Vec::new() }
     }
 

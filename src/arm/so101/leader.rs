@@ -2,17 +2,19 @@
 
 use super::care::Care;
 use super::present::silent;
-use super::{Arm, IDS, LEADER_PLACE, Settings, features};
+use super::{Arm, IDS, LEADER_PLACE, Settings, features_of};
 use crate::arm::feetech::registers as reg;
 use crate::arm::sim::SimKind;
 use crate::arm::{ArmError, Health, Reading, Teleop};
 use crate::clock::Clock;
+use crate::config::arms::Side;
 use crate::config::schema::{self, MotorPolicy, OnMotorFault};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// A connected SO-101 leader.
 pub struct Leader {
+    side: Side,
     arm: Arm,
     care: Care,
     clock: Arc<dyn Clock>,
@@ -20,8 +22,9 @@ pub struct Leader {
 }
 
 /// What to connect.
-pub(super) fn settings(config: &schema::Teleop) -> Settings<'_> {
+pub(super) fn settings(side: Side, config: &schema::Teleop) -> Settings<'_> {
     Settings {
+        side,
         place: LEADER_PLACE,
         sim: SimKind::Leader,
         port: config.port.as_deref(),
@@ -35,19 +38,24 @@ pub(super) fn settings(config: &schema::Teleop) -> Settings<'_> {
 impl Leader {
     /// Connects and configures the leader; its motors stay limp.
     pub fn connect(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Leader, ArmError> {
-        let mut arm = Arm::connect(&settings(config), clock)?;
+        Leader::connect_side(Side::Only, config, clock)
+    }
+
+    /// As [`Leader::connect`], one of a pair.
+    pub fn connect_side(side: Side, config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Leader, ArmError> {
+        let mut arm = Arm::connect(&settings(side, config), clock)?;
         for id in IDS {
             arm.write(id, reg::OPERATING_MODE, 0)?;
         }
         // It is limp, and warms up by the room's sun only; what its motors complain of themselves is said.
-        let care = Care::new(&OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
-        Ok(Leader { arm, care, clock: clock.clone(), shut_down: false })
+        let care = Care::new(&arm, &OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
+        Ok(Leader { side, arm, care, clock: clock.clone(), shut_down: false })
     }
 }
 
 impl Teleop for Leader {
     fn features(&self) -> Vec<String> {
-        features()
+        features_of(self.side)
     }
 
     fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
@@ -78,7 +86,7 @@ impl Drop for Leader {
     fn drop(&mut self) {
         if !self.shut_down {
             for error in self.shutdown() {
-                tracing::warn!("leader: {error}");
+                tracing::warn!("{}: {error}", self.side.of("leader"));
             }
         }
     }

@@ -64,15 +64,13 @@ pub fn check(config: &Config, notify: bool) -> Findings {
             Err(error) => findings.bad(Fault::Device, error),
         }
     }
-    for (what, connected) in
-        [("follower", arm::probe_robot(&config.robot, &clock)), ("leader", arm::probe_teleop(&config.teleop, &clock))]
-    {
-        match connected {
-            Ok(Some(true)) => findings.good(format!("{what}: all motors answer and are calibrated")),
-            Ok(Some(false)) => findings.good(format!(
+    let arms = [arm::probe_robot(&config.robot, &clock), arm::probe_teleop(&config.teleop, &clock)];
+    for arm::Probed { arm: what, calibrated } in arms.into_iter().flatten() {
+        match calibrated {
+            Ok(true) => findings.good(format!("{what}: all motors answer and are calibrated")),
+            Ok(false) => findings.good(format!(
                 "{what}: all motors answer; their calibration differs from the file's, which is written to them at the start"
             )),
-            Ok(None) => {}
             Err(error) => findings.bad(Fault::Device, error),
         }
     }

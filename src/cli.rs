@@ -34,6 +34,13 @@ pub enum Command {
         #[arg(long)]
         notify: bool,
     },
+    /// Let the follower follow its leader without recording, with a live table of positions, latencies, errors and motors
+    ///
+    /// Opens no camera. Ends by Ctrl-C, Esc or q, with torque off on every motor. Exit code 0 at its end, 130 by Ctrl-C, 143 by
+    /// SIGTERM, 129 by SIGHUP; 2 if the configuration is wrong; 3 if an arm cannot be used or is lost: it is not opened again
+    /// by itself, since an arm that nobody expects to move must not.
+    Teleoperate,
+    Replay(Replay),
     Calibrate(crate::calibrate::Arguments),
     SetupMotors(crate::calibrate::SetupArguments),
     Regenerate(crate::regenerate::Arguments),
@@ -82,6 +89,19 @@ pub struct Recover {
     pub json: bool,
 }
 
+/// Play an episode's actions on the robot without recording: to its first pose, through the episode, and a rest at the end
+///
+/// Any LeRobot v3.0 data set of such a robot. teleop.ramp_s is the least time to the first pose, teleop.max_speed the fastest
+/// motion of a joint; keep clear of the arm. Exit codes as of `recorder teleoperate`; 4 if the episode cannot be played.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Replay {
+    /// The data set's folder
+    pub root: PathBuf,
+    /// The episode's number, from 0
+    #[arg(long, value_name = "N")]
+    pub episode: u64,
+}
+
 /// Options of `recorder encoders`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Encoders {
@@ -113,6 +133,8 @@ pub struct Encoders {
 const USAGE: &str = "\
 recorder --config lab.toml [--KEY=VALUE ...]
        recorder check --config lab.toml [--notify] [--KEY=VALUE ...]
+       recorder teleoperate --config lab.toml [--KEY=VALUE ...]
+       recorder replay ROOT --episode N --config lab.toml [--KEY=VALUE ...]
        recorder calibrate --config lab.toml [--arm ARM] [--from FILE] [--KEY=VALUE ...]
        recorder setup-motors --config lab.toml [--arm ARM] [--KEY=VALUE ...]
        recorder encoders [--json] [--self-test]

@@ -9,6 +9,7 @@ pub mod actors;
 pub mod align;
 pub mod arm;
 pub mod bench;
+pub mod beside;
 pub mod budget;
 pub mod calibrate;
 pub mod camera;
@@ -47,6 +48,7 @@ pub mod sim_arm;
 pub mod spill;
 pub mod status;
 pub mod supervision;
+pub mod teleoperate;
 pub mod verify;
 pub mod watchdog;
 

@@ -10,6 +10,7 @@ use recorder::bench::measure::BenchError;
 use recorder::calibrate::{self, CalibrateError};
 use recorder::child;
 use recorder::cli::{self, Cli, Command, Recover, split_overrides};
+use recorder::clock::{Clock, SystemClock};
 use recorder::codec::backend::Device;
 use recorder::codec::choice;
 use recorder::codec::gpu::{self, GpuReport};
@@ -33,13 +34,14 @@ use recorder::schedule::{Schedule, Until};
 use recorder::sim_arm::SimArm;
 use recorder::status::{self, SharedStatus, Status};
 use recorder::supervision::{self, Notifier, Supervisor};
+use recorder::teleoperate::{self, TeleoperateError};
 use recorder::{check, codec, gpu_metrics, log_file, metrics, notify, run, sim_arm, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -79,6 +81,10 @@ fn main() -> ExitCode {
         Some(Command::Encoders(options)) => encoders(options),
         Some(Command::Bench(options)) => bench(&cli, options, &overrides),
         Some(Command::Completions { shell }) => print(&completions(*shell)),
+        Some(Command::Teleoperate) => configuration(&cli, &overrides).and_then(|config| teleoperate(&config, None)),
+        Some(Command::Replay(arguments)) => {
+            configuration(&cli, &overrides).and_then(|config| teleoperate(&config, Some(arguments)))
+        }
         Some(Command::Calibrate(arguments)) => {
             by_hand(&cli, &overrides, |config, presses| calibrate::calibrate(arguments, config, presses))
         }
@@ -112,7 +118,9 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(error) = error.downcast_ref::<RegenerateError>() {
+    if let Some(error) = error.downcast_ref::<TeleoperateError>() {
+        error.exit_code()
+    } else if let Some(error) = error.downcast_ref::<RegenerateError>() {
         error.exit_code()
     } else if let Some(error) = error.downcast_ref::<EpisodesError>() {
         error.exit_code()
@@ -243,6 +251,60 @@ fn regenerate(arguments: &regenerate::Arguments) -> anyhow::Result<u8> {
         Some(Ok(Some(Interrupt(code)))) => Ok(code),
         _ => Ok(u8::from(summary.failed > 0)),
     }
+}
+
+/// The arms without a recording, until somebody ends it or a motion is over.
+fn teleoperate(config: &Config, motion: Option<&cli::Replay>) -> anyhow::Result<u8> {
+    let source = match motion {
+        Some(motion) => teleoperate::motion(config, &motion.root, motion.episode)?,
+        None => teleoperate::Source::Leader,
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let interrupted = Arc::new(OnceLock::new());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    {
+        let _inside = runtime.enter();
+        let mut interrupts = interrupts()?;
+        let (clock, interrupted) = (clock.clone(), interrupted.clone());
+        runtime.spawn(async move {
+            while let Some(interrupt) = interrupts.recv().await {
+                let _ = interrupted.set(interrupt.0);
+                clock.stop();
+            }
+        });
+    }
+    let live = if screen::is_interactive() { Live::start() } else { None };
+    if live.is_some() {
+        let (clock, interrupted) = (clock.clone(), interrupted.clone());
+        keys::listen(move |meant| {
+            match meant {
+                Press::Interrupt => drop(interrupted.set(Interrupt::OPERATOR.0)),
+                Press::Key(Key::Stop) => drop(interrupted.set(0)),
+                Press::Key(_) => return true,
+            }
+            clock.stop();
+            true
+        })?;
+    }
+    let mut shown = Instant::now();
+    let ended = teleoperate::run(config, &Devices::default(), &clock, source, &mut |meters| {
+        if shown.elapsed() >= if live.is_some() { DRAW } else { teleoperate::LINE } {
+            shown = Instant::now();
+            match &live {
+                Some(live) => live.paint(|columns, rows| teleoperate::table::block(meters, columns, rows)),
+                None => tracing::info!("{}", teleoperate::table::line(meters)),
+            }
+        }
+        interrupted.get().is_none()
+    });
+    drop(live);
+    runtime.shutdown_background();
+    let _ = print(&teleoperate::table::summary(&ended?));
+    Ok(interrupted.get().copied().unwrap_or(0))
 }
 
 fn recover(arguments: &Recover) -> anyhow::Result<u8> {

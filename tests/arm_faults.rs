@@ -1,62 +1,19 @@
 //! The driver against a bus that loses, delays and corrupts replies, and against arms that are not as expected.
 
-use recorder::arm::feetech::bus::Bus;
+mod arm_support;
+
+use arm_support::{
+    AMPLE, IDS, ONE_TRY, bare_bus, check, config, connect, follower_bus, leader_bus, motors, tally, within,
+};
+use recorder::arm::feetech::bus::{Bus, TRY};
 use recorder::arm::feetech::packet::Packet;
 use recorder::arm::feetech::registers as reg;
-use recorder::arm::sim::{Fault, SimBus, SimKind};
+use recorder::arm::sim::{Fault, SimBus};
 use recorder::arm::so101::{Follower, MOTORS};
-use recorder::arm::{ArmError, Motor, Robot, open_robot, open_teleop};
-use recorder::clock::{Clock, SystemClock};
+use recorder::arm::{Reading, Robot, Teleop};
 use recorder::config::schema;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-fn clock() -> Arc<dyn Clock> {
-    Arc::new(SystemClock::default())
-}
-
-fn follower_bus() -> SimBus {
-    SimBus::start(SimKind::Follower, clock()).unwrap()
-}
-
-fn config(port: &str) -> schema::Robot {
-    schema::Robot {
-        kind: schema::RobotKind::So101Follower,
-        port: Some(port.into()),
-        id: Some("f1".into()),
-        calibration_dir: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arm/calib/robots/so_follower")),
-        ..Default::default()
-    }
-}
-
-fn connect(bus: &SimBus) -> Result<Follower, ArmError> {
-    Follower::connect(&config(bus.path()), &clock())
-}
-
-fn within(time: Duration) -> Instant {
-    Instant::now() + time
-}
-
-/// Only what hangs takes so long.
-const AMPLE: Duration = Duration::from_secs(60);
-/// What a try waits for replies that are lost on purpose: longer than a busy machine keeps the simulated bus waiting.
-const ONE_TRY: Duration = Duration::from_millis(500);
-
-fn motors() -> Vec<Motor> {
-    MOTORS.iter().map(|(name, id)| Motor { id: *id, name }).collect()
-}
-
-#[track_caller]
-fn check(error: ArmError, kind: &str, words: &[&str]) {
-    let message = error.to_string();
-    assert_eq!(error.kind(), kind, "{message}");
-    assert!(ArmError::KINDS.contains(&kind));
-    for word in words {
-        assert!(message.contains(word), "'{word}' is not in: {message}");
-    }
-}
 
 /// A counter in a register is read while replies are lost, broken and late by up to several requests. Whatever is
 /// read is the counter's value now, never an older one.
@@ -108,8 +65,7 @@ fn no_fault_makes_a_reply_the_answer_to_another_request() {
 #[test]
 fn a_lost_reply_is_asked_for_again() {
     let sim = follower_bus();
-    let mut bus = Bus::open(sim.path(), motors(), false).unwrap();
-    bus.patience = ONE_TRY;
+    let mut bus = bare_bus(&sim, ONE_TRY);
     sim.inject(Fault::Lost, Some(4), 1);
     let start = Instant::now();
     bus.sync_read(&[1, 2, 3, 4, 5, 6], reg::PRESENT_POSITION, within(AMPLE)).unwrap();
@@ -121,15 +77,117 @@ fn a_lost_reply_is_asked_for_again() {
 #[test]
 fn a_motor_that_never_answers_is_named_at_the_deadline() {
     let sim = follower_bus();
-    let mut bus = Bus::open(sim.path(), motors(), false).unwrap();
-    bus.patience = ONE_TRY;
+    let mut bus = bare_bus(&sim, ONE_TRY);
     sim.inject(Fault::Lost, Some(3), usize::MAX);
     let start = Instant::now();
-    let error = bus.sync_read(&[1, 2, 3, 4, 5, 6], reg::PRESENT_POSITION, within(2 * ONE_TRY)).unwrap_err();
+    let error = bus.sync_read(&IDS, reg::PRESENT_POSITION, within(2 * ONE_TRY)).unwrap_err();
     assert!((2 * ONE_TRY..AMPLE).contains(&start.elapsed()), "{:?}", start.elapsed());
-    assert_eq!(bus.take_faults().len(), 1, "the first try");
+    assert_eq!(tally(&bus.take_faults()), [(("timeout", 3), 1)].into(), "the first try");
     assert!(!error.is_fatal());
     check(error, "timeout", &["motor 3 (elbow_flex)", sim.path()]);
+}
+
+/// The requests that a question led to.
+fn asked(said: &std::sync::mpsc::Receiver<Vec<u8>>) -> Vec<Vec<u8>> {
+    said.try_iter().map(|packet| packet[7..packet.len() - 1].to_vec()).collect()
+}
+
+/// Those that answer are not kept waiting for those that do not, and a further try asks only the others.
+#[test]
+fn some_motors_answer_and_only_the_others_are_asked_again() {
+    let sim = follower_bus();
+    let mut bus = bare_bus(&sim, ONE_TRY);
+    IDS.iter().for_each(|id| sim.poke(*id, reg::GOAL_VELOCITY, i32::from(*id) * 10));
+    let said = sim.tap();
+    let read = |bus: &mut Bus| bus.sync_read_some(&IDS, reg::GOAL_VELOCITY, within(AMPLE));
+
+    // Two miss the first try, one of them the second, none the third.
+    sim.inject(Fault::Lost, Some(2), 1);
+    sim.inject(Fault::Lost, Some(5), 2);
+    bus.retries = 2;
+    assert_eq!(read(&mut bus).unwrap(), [10, 20, 30, 40, 50, 60].map(Some));
+    assert_eq!(asked(&said), [&[1, 2, 3, 4, 5, 6][..], &[2, 5], &[5]]);
+    assert_eq!(tally(&bus.take_faults()), [(("timeout", 2), 1), (("timeout", 5), 2)].into());
+
+    // The budget ends before the motors answer.
+    sim.inject(Fault::Lost, Some(2), usize::MAX);
+    sim.inject(Fault::Lost, Some(5), 2);
+    bus.retries = 1;
+    assert_eq!(read(&mut bus).unwrap(), [Some(10), None, Some(30), Some(40), None, Some(60)]);
+    assert_eq!(asked(&said), [&[1, 2, 3, 4, 5, 6][..], &[2, 5]]);
+    assert_eq!(tally(&bus.take_faults()), [(("timeout", 2), 2), (("timeout", 5), 2)].into());
+    bus.retries = 0;
+    assert_eq!(read(&mut bus).unwrap(), [Some(10), None, Some(30), Some(40), Some(50), Some(60)]);
+    assert_eq!(asked(&said), [[1, 2, 3, 4, 5, 6]]);
+
+    // None at all is an error, once and not for every motor.
+    bus.take_faults();
+    sim.inject(Fault::Lost, None, usize::MAX);
+    check(read(&mut bus).unwrap_err(), "timeout", &["no motor answered", sim.path()]);
+    assert_eq!(bus.take_faults().len(), 0);
+}
+
+/// A try on a bus that is slow by itself, as behind a wireless bridge, is not given up while its answer is on the way.
+#[test]
+fn a_slow_bridge_gets_longer_tries() {
+    let sim = leader_bus();
+    let mut bus = bare_bus(&sim, AMPLE);
+    bus.settle(2);
+    assert_eq!((bus.patience, bus.retries), (TRY, 2), "nothing was measured");
+    let delay = Duration::from_millis(20);
+    sim.set_delay(delay);
+    bus.patience = AMPLE;
+    for _ in 0..5 {
+        bus.read(1, reg::MODEL, within(AMPLE)).unwrap();
+    }
+    bus.settle(3);
+    assert!(bus.patience >= 2 * delay, "{:?}", bus.patience);
+    assert_eq!(bus.retries, 3);
+    drop(bus);
+
+    let mut leader = arm_support::connect_leader(&sim);
+    let answered = |reading: Reading| reading.reused.is_empty();
+    assert!((0..100).any(|_| leader.action(within(AMPLE)).is_ok_and(answered)), "no reading at all");
+}
+
+/// The number of bytes tells failures apart, whatever the size of the register: the late word of a register of two bytes
+/// must not become the value of one that has one.
+#[test]
+fn a_late_reply_is_not_taken_for_that_of_a_register_of_another_size() {
+    let sim = follower_bus();
+    let mut bus = bare_bus(&sim, Duration::from_millis(50));
+    sim.poke(1, reg::GOAL_VELOCITY, 0x0102);
+    sim.poke(1, reg::ACCELERATION, 7);
+    // With every failure the next reads are longer: a byte more must not be what the size makes up for.
+    for late in [1, 2, 3] {
+        sim.inject(Fault::Late(late), Some(1), 1);
+        bus.retries = 0;
+        bus.read(1, reg::GOAL_VELOCITY, within(AMPLE)).unwrap_err();
+        bus.retries = u32::MAX;
+        for _ in 0..late {
+            assert_eq!(bus.read(1, reg::ACCELERATION, within(AMPLE)).unwrap(), 7, "late by {late}");
+        }
+    }
+}
+
+/// After as many missed tries as there are lengths, a length tells nothing any more.
+#[test]
+fn a_motor_that_was_silent_for_long_is_not_believed_at_its_first_word() {
+    let sim = follower_bus();
+    let mut bus = bare_bus(&sim, Duration::from_millis(50));
+    sim.poke(1, reg::GOAL_VELOCITY, 1);
+    bus.retries = 0;
+    // The first reply comes with the length that the tenth request asks for.
+    sim.inject(Fault::Lost, Some(1), 1);
+    bus.read(1, reg::GOAL_VELOCITY, within(AMPLE)).unwrap_err();
+    sim.inject(Fault::Late(8), Some(1), 1);
+    sim.inject(Fault::Lost, Some(1), 7);
+    for _ in 0..8 {
+        bus.read(1, reg::GOAL_VELOCITY, within(AMPLE)).unwrap_err();
+    }
+    sim.poke(1, reg::GOAL_VELOCITY, 2);
+    check(bus.read(1, reg::GOAL_VELOCITY, within(AMPLE)).unwrap_err(), "protocol", &["motor 1"]);
+    assert_eq!(bus.read(1, reg::GOAL_VELOCITY, within(AMPLE)).unwrap(), 2);
 }
 
 /// While replies cannot be trusted, a write counts once it is read back.
@@ -158,52 +216,6 @@ fn error_bits_are_named_and_the_position_is_still_used() {
     let sim = follower_bus();
     sim.inject(Fault::ErrorBits(0x20), Some(3), usize::MAX);
     check(connect(&sim).err().unwrap(), "overload", &["motor 3 (elbow_flex)", "overload"]);
-}
-
-#[test]
-fn an_arm_that_is_not_as_expected_is_refused_by_name() {
-    let sim = follower_bus();
-    sim.poke(3, reg::ID, 13);
-    check(
-        connect(&sim).err().unwrap(),
-        "motors",
-        &["motor 3 (elbow_flex)", "found motor 1 (shoulder_pan), motor 2", "cable"],
-    );
-    sim.poke(13, reg::ID, 3);
-    sim.poke(5, reg::MODEL, 1029);
-    check(connect(&sim).err().unwrap(), "motors", &["motor 5 (wrist_roll)", "1029", "777"]);
-    sim.poke(5, reg::MODEL, 777);
-    sim.poke(2, reg::FIRMWARE_MINOR, 9);
-    check(connect(&sim).err().unwrap(), "motors", &["motor 2 (shoulder_lift) 3.9", "motor 3 (elbow_flex) 3.10"]);
-    sim.poke(2, reg::FIRMWARE_MINOR, 10);
-    connect(&sim).unwrap();
-    MOTORS.iter().for_each(|(_, id)| sim.poke(*id, reg::ID, i32::from(id + 100)));
-    check(connect(&sim).err().unwrap(), "motors", &["found none", "power"]);
-}
-
-#[test]
-fn ports_and_configurations_that_cannot_be_used() {
-    let open = |robot: &schema::Robot| open_robot(robot, &clock()).err().unwrap();
-    let absent = open(&config("/dev/ttyACM_absent"));
-    assert!(absent.is_fatal());
-    check(absent, "port", &["/dev/ttyACM_absent", "found"]);
-    check(open(&config("/dev/null")), "port", &["/dev/null", "serial port"]);
-    check(open(&schema::Robot { port: None, ..config("") }), "config", &["robot.port", "sim"]);
-    check(open(&schema::Robot { id: None, ..config("/dev/x") }), "calibration", &["robot.id"]);
-    check(open(&schema::Robot { id: Some("f9".into()), ..config("/dev/x") }), "calibration", &["f9.json"]);
-    let limit = |limit| schema::Robot { max_relative_target: Some(limit), ..config("sim") };
-    check(open(&limit(schema::PerMotor::All(0.0))), "config", &["max_relative_target", "above 0"]);
-    let one = schema::PerMotor::ByMotor([("gripper".into(), 5.0)].into());
-    check(open(&limit(one)), "config", &["max_relative_target", "shoulder_pan", "found gripper"]);
-
-    let sim = follower_bus();
-    let first = connect(&sim).unwrap();
-    check(connect(&sim).err().unwrap(), "port", &["in use", sim.path()]);
-    drop(first);
-    connect(&sim).unwrap();
-
-    assert!(open_robot(&schema::Robot::default(), &clock()).unwrap().is_none());
-    assert!(open_teleop(&schema::Teleop::default(), &clock()).unwrap().is_none());
 }
 
 #[test]
@@ -247,7 +259,7 @@ fn torque_goes_off_on_every_way_out() {
     assert_eq!(torque(&sim), [0; 6], "panicked");
 
     let keep = schema::Robot { disable_torque_on_disconnect: false, ..config(sim.path()) };
-    drop(Follower::connect(&keep, &clock()).unwrap());
+    drop(Follower::connect(&keep, &arm_support::clock()).unwrap());
     assert_eq!(torque(&sim), [1; 6], "as configured");
 
     // Connecting fails while torque is being switched on: what has torque by then loses it.

@@ -93,7 +93,14 @@ fn the_simulated_bus_answers_lerobot() {
 /// 4. goals approach the first action at a limited speed; here they have caught up before the comparison starts;
 /// 5. in simulated time only, a ping follows each sync_write, so that time stands still until the bus has heard it.
 ///
-/// Nothing else differs, and that is what this test holds.
+/// Nothing else differs as long as the arm answers as it should, and that is what this test holds. When it does not, there
+/// is more to say, and `arm_faults.rs`, `arm_connect.rs` and `arm_table.rs` hold that:
+/// 6. a question that was not answered is asked again, only those that have not answered, and for some seconds after that
+///    reads ask for a few bytes more, and writes are read back: a late reply is told from the one that was asked for;
+/// 7. before it is refused, an arm is asked what is wrong with it: a motor with two replies is pinged three times, one that
+///    reports a wrong voltage is asked for its voltage and its limits, and where one is missing the others are asked for what
+///    two motors with one id would not say alike;
+/// 8. torque-off goes on to the other motors when one does not answer, and comes back to it.
 #[test]
 fn follower_says_what_lerobot_says() {
     let lerobot = trace("lerobot061_follower.trace", ">");

@@ -9,7 +9,9 @@ use recorder::arm::feetech::registers::{self as reg, Register};
 use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::arm::so101::MOTORS;
 use recorder::clock::SystemClock;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use terminal_support::Terminal;
 
@@ -218,7 +220,7 @@ fn what_is_wrong_in_a_sweep_is_named_and_the_sweep_goes_on() {
     terminal.wait_for(SWEEP);
     // A motor that is silent for a while loses nothing.
     bench.sim.inject(Fault::Lost, Some(3), 100);
-    terminal.wait_for("elbow_flex does not answer");
+    terminal.wait_for("No answer from elbow_flex: check the cables");
     terminal.wait_until("it answers again", |screen| !screen.contents().contains("does not answer"));
     bench.sweep(&terminal);
     terminal.press("\r");
@@ -380,6 +382,49 @@ fn a_motor_that_does_not_keep_a_value() {
     assert!(ended.code == Some(3) && ended.text.contains(words), "{}", ended.text);
     bench.is_as_before();
     assert!(!bench.file().exists());
+}
+
+/// A cable that is pulled ends it, and what the servos hold now is said.
+#[test]
+fn a_port_that_is_lost_is_told() {
+    let lab = Lab::new();
+    // A bus in a process of its own: ours would lend its end of the line to the program.
+    let mut arm = lab.command(env!("CARGO_BIN_EXE_recorder"));
+    let mut arm = arm.args(["sim-arm", "--link", "arm"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(arm.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+    let arguments = ["calibrate", "--config", "lab.toml", "--arm", "follower", "--robot.id=f1", "--robot.port=arm"];
+    let mut terminal = Terminal::run(&lab, 80, &arguments);
+    for step in ["Enter: calibrate", CENTRE] {
+        terminal.wait_for(step);
+        terminal.press("\r");
+    }
+    terminal.wait_for(SWEEP);
+    arm.kill().unwrap();
+    arm.wait().unwrap();
+    assert_eq!(terminal.end("before the arm is used"), Some(3));
+    let text = terminal.wait_for("was lost");
+    assert!(text.contains("could not be given back what they held"), "{text}");
+    assert!(!lab.path(FOLDER).exists());
+}
+
+#[test]
+fn a_leader_has_a_folder_of_its_own() {
+    let (lab, sim) = (Lab::new(), SimBus::start(SimKind::Leader, Arc::new(SystemClock::default())).unwrap());
+    let (port, from) = (format!("--teleop.port={}", sim.path()), golden("teleoperators/so_leader/l1.json"));
+    sim.poke(6, reg::HOMING_OFFSET, 600);
+    let calibrate = ["calibrate", "--config", "lab.toml", "--teleop.id=l1", &port, "--from", from.to_str().unwrap()];
+    let ended = lab.run(&[&calibrate[..], &["--arm", "leader"]].concat());
+    assert!(ended.code == Some(0) && ended.text.contains("leader 'l1'"), "{}", ended.text);
+    assert_eq!(sim.peek(6, reg::HOMING_OFFSET), Some(-60));
+    let file = lab.path(&FOLDER.replace("robots/so_follower", "teleoperators/so_leader/l1.json"));
+    assert_eq!(std::fs::read(file).unwrap(), std::fs::read(&from).unwrap());
+    let ended = lab.run(&[&calibrate[..], &["--arm", "left"]].concat());
+    assert!(
+        ended.code == Some(2) && ended.text.contains("--arm: expected follower or leader, found left"),
+        "{}",
+        ended.text
+    );
 }
 
 #[test]

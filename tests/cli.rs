@@ -398,7 +398,9 @@ const PROMISED: &str = "
     robot.type robot.port robot.id robot.calibration_dir robot.use_degrees robot.max_relative_target
     robot.disable_torque_on_disconnect robot.cameras.NAME.type robot.cameras.NAME.index_or_path robot.cameras.NAME.width
     robot.cameras.NAME.height robot.cameras.NAME.fps robot.cameras.NAME.fourcc robot.cameras.NAME.realtime
-    teleop.type teleop.port teleop.id dataset.repo_id dataset.root dataset.single_task dataset.fps
+    robot.position_p_coefficient robot.position_i_coefficient robot.position_d_coefficient
+    robot.left_arm_config.port robot.right_arm_config.port robot.left_arm_config.max_relative_target
+    teleop.left_arm_config.port teleop.right_arm_config.use_degrees teleop.type teleop.port teleop.id dataset.repo_id dataset.root dataset.single_task dataset.fps
     dataset.episode_time_s dataset.reset_time_s dataset.num_episodes dataset.resume dataset.streaming_encoding
     dataset.gpu_video_encoding dataset.async_video_encoding dataset.video_encoding_workers
     dataset.video_encoding_queue_size dataset.encoder.encoder_type dataset.encoder.codec dataset.encoder.preset

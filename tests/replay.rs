@@ -312,7 +312,7 @@ fn motions_that_cannot_be_replayed() {
             &["robot.type: expected so101_follower where teleop.type = \"replay\""],
         ),
         (
-            3,
+            2,
             vec![path("good.csv"), "--teleop.max_speed={gripper = 5}".into()],
             &["teleop.max_speed: expected one number for each of shoulder_pan", "found gripper"],
         ),

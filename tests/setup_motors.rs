@@ -66,7 +66,15 @@ fn new_motors_are_set_up_one_by_one() {
     for joint in ["elbow_flex", "shoulder_lift", "shoulder_pan"] {
         terminal.wait_for(&format!("Connect the {joint} motor"));
         command(&sim, &format!("only {joint}"));
-        terminal.press("\r");
+        if joint == "shoulder_lift" {
+            // A used motor, with an id that was just given to another.
+            command(&sim, "write shoulder_lift ID 3");
+            terminal.press("\r");
+            terminal.wait_for("motor 3 answers, which was set up as elbow_flex");
+            terminal.press("y");
+        } else {
+            terminal.press("\r");
+        }
     }
     terminal.wait_for("Connect them one behind the other");
     terminal.press("\r");

@@ -110,6 +110,24 @@ fn the_bell_rings_when_the_run_has_ended() {
 }
 
 #[test]
+fn teleoperation_has_a_live_table() {
+    for (key, code) in [("q", 0), ("\x03", 130)] {
+        let lab = Lab::new();
+        let mut terminal = Terminal::start(&lab, 100, &["teleoperate"]);
+        let text = terminal.wait_for("Ctrl-C, Esc or q: end, with torque off");
+        assert!(terminal.is_raw());
+        for part in ["following the leader", "leader  follower      °C", "shoulder_pan", "gripper", "p99"] {
+            assert!(text.contains(part), "`{part}` is not in:\n{text}");
+        }
+        // Nothing happens at keys that have no meaning here.
+        terminal.press("nr");
+        terminal.press(key);
+        assert_eq!(terminal.end("the follower's torque is off"), Some(code));
+        assert!(!lab.root().exists(), "nothing is recorded");
+    }
+}
+
+#[test]
 fn without_a_person_there_are_lines() {
     let lab = Lab::new();
     let ended = lab.record(&["--dataset.num_episodes=1"]);

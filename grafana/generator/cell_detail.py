@@ -144,12 +144,54 @@ ARM = (
         ),
     ),
     Panel(
+        "lines", "Temperature of the motors",
+        shows="What each motor says of itself, asked one after the other.",
+        normal="40 to 50 °C at work.",
+        otherwise="60 °C (robot.max_temperature_c): let it rest, lighten its load (RecorderArmOverheated); at 70 it gives up.",
+        unit="celsius", empty="no arm", steps=((60.0, LOOK), (70.0, ACT)),
+        queries=(Query("recorder_arm_motor_temperature_celsius{CELL}", "{{arm}} {{motor}}"),),
+    ),
+    Panel(
+        "lines", "Load of the motors",
+        shows="Share of the largest torque, by the sense of turning.",
+        normal="below 0.5, but for a moment.",
+        otherwise="one that stays high pushes against something (RecorderArmOverload).",
+        unit="percentunit", empty="no arm",
+        queries=(Query("recorder_arm_motor_load_ratio{CELL}", "{{arm}} {{motor}}"),),
+    ),
+    Panel(
+        "lines", "Voltage of the motors",
+        shows="The supply as each motor measures it.",
+        normal="the power supply's, alike in all.",
+        otherwise="dips under load, or the last motors of the chain lower: a weak supply, a thin cable (RecorderArmVoltage).",
+        unit="volt", empty="no arm",
+        queries=(Query("recorder_arm_motor_volts{CELL}", "{{arm}} {{motor}}"),),
+    ),
+    Panel(
         "lines", "Rows without the arm, in ten minutes",
         shows="Rows in which the arm did not answer in time: they hold its last position.",
         normal="none.",
         otherwise="see the time of its talk, and its errors.",
         unit="suffix: rows", decimals=0, steps=((1.0, LOOK), (100.0, ACT)), stairs=True,
         queries=(Query("sum(increase(recorder_arm_misses_total{CELL}[10m]))", "rows", colour=CALM),),
+    ),
+    Panel(
+        "timeline", "What became of the motors", width=24, height=6,
+        shows="What the arm does with a motor that something is wrong with, by joint, the worst of both arms; and whether the leader answers.",
+        normal="they follow.",
+        otherwise="held, limp: by robot.on_motor_fault; the log says what is wrong. A silent leader: its cable and power; the arm holds "
+        "its goal meanwhile.",
+        unit="none", empty="no arm",
+        queries=(
+            Query(
+                "max by (motor) (recorder_arm_motor_held{CELL})", "{{motor}}",
+                states=(State(0, "follows", FINE), State(1, "held", LOOK), State(2, "LIMP", ACT)),
+            ),
+            Query(
+                "recorder_leader_silent{CELL}", "leader",
+                states=(State(0, "answers", FINE), State(1, "SILENT", ACT)),
+            ),
+        ),
     ),
 )
 

@@ -1,8 +1,19 @@
 //! Robot arms behind two traits: what is recorded ([`Robot`]) and what it follows ([`Teleop`]).
 //!
-//! An arm of another make is a module beside [`so101`] that implements these traits over a bus of its own; an arm
-//! composed of others puts their features one after the other. Nothing outside knows of motors or registers.
+//! A robot is one ordered list of named features, whatever it is made of; nothing outside knows of motors or registers.
+//! A robot of several arms puts their features one after the other ([`bimanual`]). What other arms would need:
+//!
+//! - Another Feetech arm, such as LeKiwi's (an arm and three wheels on one bus, features `x.vel` …): a module beside
+//!   [`so101`] with its own table of motors. Model, ids, what is normalised how and which registers hold it are data there;
+//!   the bus and the packets are the same. Wheels are read and written as velocities, by a register of their own.
+//! - An arm of another make on a serial port, such as Koch (Dynamixel, protocol 2: 4-byte two's complement, another checksum,
+//!   a leader whose gripper is torqued as a spring): packets, registers and a bus beside [`feetech`], and a module beside
+//!   [`so101`]. There is no trait for buses: with one bus it would be a guess. The second one will show what both have in
+//!   common, which is what [`so101`] calls on: ping, read and write with a deadline, sync-read and sync-write, faults.
+//! - An arm that is not serial (CAN, a socket, a vendor's library): these two traits and nothing else. It owes its callers
+//!   what they say: an answer before the deadline, what is old marked, torque off at the end.
 
+pub mod bimanual;
 pub mod calibration;
 pub mod cues;
 mod error;
@@ -20,9 +31,18 @@ pub use error::{ArmError, Motor};
 pub use motors::Health;
 
 use crate::clock::Clock;
+use crate::config::arms::{Side, followers, leaders};
 use crate::config::schema;
+use bimanual::Pair;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// An arm, or one of its motors, that has not answered for so long is taken for lost, and the arm is connected anew.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+
+/// A leader that has said nothing for so long is said to be silent. From its first missing word on the follower is
+/// commanded no more and holds its goal; after this long it approaches the leader anew when that speaks again.
+pub const LEADER_SILENT_NS: u64 = 500_000_000;
 
 /// One reading of an arm.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,29 +121,41 @@ pub trait Teleop: Send {
     fn shutdown(&mut self) -> Vec<ArmError>;
 }
 
-/// Finds the motors of the configuration's robot and writes nothing: whether they hold the calibration file's values;
-/// none for `type = "none"`.
-pub fn probe_robot(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Option<bool>, ArmError> {
-    match config.kind {
-        schema::RobotKind::None => Ok(None),
-        schema::RobotKind::So101Follower => so101::probe_follower(config, clock).map(Some),
-    }
+/// What is found of an arm without moving it.
+pub struct Probed {
+    /// Such as `follower`, or `left follower`.
+    pub arm: String,
+    /// Whether its motors hold the calibration file's values.
+    pub calibrated: Result<bool, ArmError>,
+}
+
+/// Finds the motors of each of the robot's arms and writes nothing; none for `type = "none"`.
+pub fn probe_robot(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Vec<Probed> {
+    let probe = |(side, arm): (Side, schema::Robot)| Probed {
+        arm: side.of("follower"),
+        calibrated: so101::probe_follower(side, &arm, clock),
+    };
+    followers(config).into_iter().map(probe).collect()
 }
 
 /// As [`probe_robot`], for the leader.
-pub fn probe_teleop(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Option<bool>, ArmError> {
-    match config.kind {
-        schema::TeleopKind::None | schema::TeleopKind::Replay => Ok(None),
-        schema::TeleopKind::So101Leader => so101::probe_leader(config, clock).map(Some),
-    }
+pub fn probe_teleop(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Vec<Probed> {
+    let probe = |(side, arm): (Side, schema::Teleop)| Probed {
+        arm: side.of("leader"),
+        calibrated: so101::probe_leader(side, &arm, clock),
+    };
+    leaders(config).into_iter().map(probe).collect()
 }
 
 /// The features of the configuration's robot, in order; empty without one.
 pub fn features(kind: schema::RobotKind) -> Vec<String> {
-    match kind {
-        schema::RobotKind::None => Vec::new(),
-        schema::RobotKind::So101Follower => so101::features(),
-    }
+    kind.sides().iter().flat_map(|side| so101::features_of(*side)).collect()
+}
+
+/// Lowest and highest value of each feature of the robot, by the calibration files. Touches no device.
+pub fn ranges(config: &schema::Robot) -> Result<Vec<(f64, f64)>, ArmError> {
+    let ranges: Result<Vec<_>, _> = followers(config).iter().map(|(_, arm)| so101::follower_ranges(arm)).collect();
+    Ok(ranges?.concat())
 }
 
 /// The names of its motors, in order: those of its features, without what they tell.
@@ -132,7 +164,8 @@ pub fn motor_names(kind: schema::RobotKind) -> Vec<String> {
 }
 
 /// One number above 0 for each motor; else what is wrong, in words.
-fn per_motor(config: &schema::PerMotor, motors: &[&str]) -> Result<Vec<f64>, String> {
+fn per_motor<N: AsRef<str>>(config: &schema::PerMotor, motors: &[N]) -> Result<Vec<f64>, String> {
+    let motors: Vec<&str> = motors.iter().map(AsRef::as_ref).collect();
     let numbers = match config {
         schema::PerMotor::All(number) => vec![*number; motors.len()],
         schema::PerMotor::ByMotor(numbers) => {
@@ -154,23 +187,34 @@ pub fn robot_type(kind: schema::RobotKind) -> Option<&'static str> {
     match kind {
         schema::RobotKind::None => None,
         schema::RobotKind::So101Follower => Some("so_follower"),
+        schema::RobotKind::BiSo101Follower => Some("bi_so_follower"),
     }
 }
 
 /// Connects the robot of the configuration; none for `type = "none"`. Blocks for the handshake, about 50 ms, and up to
 /// some seconds where motors do not answer. Call it again after an error with [`ArmError::is_fatal`].
 pub fn open_robot(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Option<Box<dyn Robot>>, ArmError> {
-    Ok(match config.kind {
-        schema::RobotKind::None => None,
-        schema::RobotKind::So101Follower => Some(Box::new(so101::Follower::connect(config, clock)?)),
+    let mut arms = followers(config).into_iter().map(|(side, arm)| {
+        let clock = clock.clone();
+        move || Ok(Box::new(so101::Follower::connect_side(side, &arm, &clock)?) as Box<dyn Robot>)
+    });
+    Ok(match (arms.next(), arms.next()) {
+        (Some(left), Some(right)) => Some(Box::new(Pair::open(left, right)?)),
+        (Some(only), None) => Some(only()?),
+        (None, _) => None,
     })
 }
 
 /// Connects the leader of the configuration; none for `type = "none"`, and for a replay, which is no device
 /// ([`replay::Replay`]). As [`open_robot`].
 pub fn open_teleop(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Option<Box<dyn Teleop>>, ArmError> {
-    Ok(match config.kind {
-        schema::TeleopKind::None | schema::TeleopKind::Replay => None,
-        schema::TeleopKind::So101Leader => Some(Box::new(so101::Leader::connect(config, clock)?)),
+    let mut arms = leaders(config).into_iter().map(|(side, arm)| {
+        let clock = clock.clone();
+        move || Ok(Box::new(so101::Leader::connect_side(side, &arm, &clock)?) as Box<dyn Teleop>)
+    });
+    Ok(match (arms.next(), arms.next()) {
+        (Some(left), Some(right)) => Some(Box::new(Pair::open(left, right)?)),
+        (Some(only), None) => Some(only()?),
+        (None, _) => None,
     })
 }

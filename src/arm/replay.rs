@@ -10,8 +10,8 @@
 
 use super::cues::Cues;
 use super::trajectory::{MOST_SECONDS, Motion, Pace, Recorded, Trajectory, parse_csv, places};
-use super::{ArmError, Reading, Teleop, features, per_motor, so101};
-use crate::config::schema::{Config, RobotKind};
+use super::{ArmError, Reading, Teleop, features, motor_names, per_motor, ranges};
+use crate::config::schema::Config;
 use crate::config::validate::ticks_per_episode;
 use crate::dataset::{DatasetError, Poses};
 use std::path::Path;
@@ -67,13 +67,9 @@ impl Replay {
         if recorded.seconds() > MOST_SECONDS {
             return Err(unusable(format!("at most {MOST_SECONDS} s"), format!("{} s", recorded.seconds())).into());
         }
-        let ranges = match config.robot.kind {
-            RobotKind::None => Vec::new(),
-            RobotKind::So101Follower => so101::follower_ranges(&config.robot)?,
-        };
-        let (recorded, cut_off) = within(recorded, &ranges, &features, &source)?;
+        let (recorded, cut_off) = within(recorded, &ranges(&config.robot)?, &features, &source)?;
         let trajectory = recorded.on_grid(fps).ok_or_else(|| unusable("at least one pose".into(), "none".into()))?;
-        let motors: Vec<&str> = features.iter().map(|name| name.trim_end_matches(".pos")).collect();
+        let motors = motor_names(config.robot.kind);
         let speeds = per_motor(&teleop.max_speed, &motors).map_err(ArmError::MaxSpeed)?;
         let ticks = |seconds: f64| (seconds * f64::from(fps)).ceil() as u64;
         let pace = Pace {
@@ -128,6 +124,16 @@ impl Replay {
         self.cues.set_in_place(false);
         let motion = Motion::new(self.trajectory.clone(), self.pace.clone(), present);
         Replayer { motion, features: self.features.clone(), cues: self.cues.clone() }
+    }
+
+    /// A pose for each tick.
+    pub fn poses(&self) -> &[Vec<f32>] {
+        self.trajectory.poses()
+    }
+
+    /// So many ticks it rests where its goal stands still: the arm is behind it.
+    pub fn rest_ticks(&self) -> u64 {
+        self.pace.settle_ticks
     }
 
     fn seconds(&self, ticks: u64) -> f64 {

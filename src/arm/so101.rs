@@ -7,7 +7,9 @@
 
 mod care;
 mod follower;
+mod handshake;
 mod leader;
+mod present;
 mod servos;
 
 pub use follower::Follower;
@@ -15,13 +17,15 @@ pub use leader::Leader;
 pub use servos::Servos;
 
 use super::calibration::{Calibration, JointCalibration, Place};
-use super::feetech::bus::{Bus, TRY};
+use super::feetech::bus::Bus;
 use super::feetech::registers::{self as reg, Register};
 use super::normalise::{Norm, normalise, unnormalise_f32};
 use super::sim::{SimBus, SimKind};
 use super::{ArmError, Motor};
 use crate::clock::Clock;
+use crate::config::arms::Side;
 use crate::config::schema;
+use present::{Known, Present, Unknown};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +39,23 @@ pub const MOTORS: [(&str, u8); 6] = [
     ("wrist_roll", 5),
     ("gripper", 6),
 ];
+/// As [`MOTORS`], of the arms of a pair.
+const LEFT_MOTORS: [(&str, u8); 6] = [
+    ("left_shoulder_pan", 1),
+    ("left_shoulder_lift", 2),
+    ("left_elbow_flex", 3),
+    ("left_wrist_flex", 4),
+    ("left_wrist_roll", 5),
+    ("left_gripper", 6),
+];
+const RIGHT_MOTORS: [(&str, u8); 6] = [
+    ("right_shoulder_pan", 1),
+    ("right_shoulder_lift", 2),
+    ("right_elbow_flex", 3),
+    ("right_wrist_flex", 4),
+    ("right_wrist_roll", 5),
+    ("right_gripper", 6),
+];
 const IDS: [u8; 6] = [1, 2, 3, 4, 5, 6];
 const GRIPPER: u8 = 6;
 
@@ -47,8 +68,6 @@ pub const LEADER_PLACE: Place =
 
 /// The value of `port` that stands for the simulated bus.
 pub const SIM: &str = "sim";
-/// LeRobot's position loop.
-const PID: [(Register, i32); 3] = [(reg::P_COEFFICIENT, 16), (reg::I_COEFFICIENT, 0), (reg::D_COEFFICIENT, 32)];
 /// LeRobot's limits against a burnt-out gripper: half of the torque and the current, a quarter when overloaded.
 const GRIPPER_LIMITS: [(Register, i32); 3] =
     [(reg::MAX_TORQUE_LIMIT, 500), (reg::PROTECTION_CURRENT, 250), (reg::OVERLOAD_TORQUE, 25)];
@@ -56,18 +75,18 @@ const GRIPPER_LIMITS: [(Register, i32); 3] =
 const PHASE_MULTI_TURN: i32 = 0x10;
 
 /// Finds the follower's motors, and writes nothing: whether they hold the calibration file's values.
-pub fn probe_follower(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
-    Arm::open(&follower::settings(config), clock).map(|(_, calibrated)| calibrated)
+pub fn probe_follower(side: Side, config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
+    Arm::open(&follower::settings(side, config), clock).map(|(_, calibrated)| calibrated)
 }
 
 /// As [`probe_follower`], for the leader.
-pub fn probe_leader(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
-    Arm::open(&leader::settings(config), clock).map(|(_, calibrated)| calibrated)
+pub fn probe_leader(side: Side, config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<bool, ArmError> {
+    Arm::open(&leader::settings(side, config), clock).map(|(_, calibrated)| calibrated)
 }
 
 /// Lowest and highest value of each of the follower's features, by its calibration file. Touches no device.
 pub fn follower_ranges(config: &schema::Robot) -> Result<Vec<(f64, f64)>, ArmError> {
-    let settings = follower::settings(config);
+    let settings = follower::settings(Side::Only, config);
     let calibration = load_calibration(&settings, settings.port == Some(SIM))?;
     let range = |(&(_, id), (_, joint)): (&(&str, u8), &(String, JointCalibration))| {
         let (norm, range) = (norm(id, config.use_degrees), joint.range());
@@ -79,12 +98,12 @@ pub fn follower_ranges(config: &schema::Robot) -> Result<Vec<(f64, f64)>, ArmErr
 
 /// How the follower of a configuration is reached.
 pub fn follower_settings(config: &schema::Robot) -> Settings<'_> {
-    follower::settings(config)
+    follower::settings(Side::Only, config)
 }
 
 /// How the leader of a configuration is reached.
 pub fn leader_settings(config: &schema::Teleop) -> Settings<'_> {
-    leader::settings(config)
+    leader::settings(Side::Only, config)
 }
 
 /// What a motor's value means.
@@ -96,19 +115,36 @@ fn norm(id: u8, use_degrees: bool) -> Norm {
     }
 }
 
-/// The feature names of an arm, follower or leader.
+/// The motors of an arm, by the names that they have in the configuration's robot.
+pub fn motors(side: Side) -> &'static [(&'static str, u8); 6] {
+    match side {
+        Side::Only => &MOTORS,
+        Side::Left => &LEFT_MOTORS,
+        Side::Right => &RIGHT_MOTORS,
+    }
+}
+
+/// The feature names of a single arm, follower or leader.
 pub fn features() -> Vec<String> {
-    MOTORS.iter().map(|(name, _)| format!("{name}.pos")).collect()
+    features_of(Side::Only)
+}
+
+/// The feature names of an arm, follower or leader.
+pub fn features_of(side: Side) -> Vec<String> {
+    motors(side).iter().map(|(name, _)| format!("{name}.pos")).collect()
 }
 
 /// What to connect, from the configuration's `robot` or `teleop`.
 pub struct Settings<'a> {
+    side: Side,
     pub place: Place,
     sim: SimKind,
     pub port: Option<&'a str>,
     pub id: Option<&'a str>,
     pub calibration_dir: Option<&'a Path>,
     use_degrees: bool,
+    /// Further tries of a reading that fails.
+    retries: u32,
 }
 
 impl<'a> Settings<'a> {
@@ -167,6 +203,11 @@ struct Arm {
     bus: Bus,
     joints: Vec<Joint>,
     patience: Patience,
+    /// Further tries of a reading, once there was one.
+    retries: u32,
+    known: Known,
+    /// There was a reading of all motors.
+    settled: bool,
     /// Keeps the simulated bus alive as long as the arm; after `bus`, so that the port is closed first.
     _sim: Option<SimBus>,
 }
@@ -176,7 +217,7 @@ impl Arm {
     fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(Arm, bool), ArmError> {
         let calibration = load_calibration(settings, settings.port()? == SIM)?;
         let mut arm = Arm::reach(settings, calibration, clock)?;
-        let calibrated = arm.is_calibrated()?;
+        let calibrated = arm.is_calibrated().map_err(handshake::collided)?;
         Ok((arm, calibrated))
     }
 
@@ -185,7 +226,7 @@ impl Arm {
         let port = settings.port()?;
         let sim = if port == SIM { Some(SimBus::start(settings.sim, clock.clone())?) } else { None };
         let path = sim.as_ref().map_or(port, SimBus::path);
-        let joints: Vec<Joint> = MOTORS
+        let joints: Vec<Joint> = motors(settings.side)
             .iter()
             .zip(calibration.0)
             .map(|(&(name, id), (_, calibration))| Joint {
@@ -196,9 +237,10 @@ impl Arm {
             .collect();
         let bus = Bus::open(path, joints.iter().map(|j| j.motor).collect(), clock.is_simulated())?;
         let patience = if sim.is_some() { Patience::SIMULATED } else { Patience::REAL };
-        let mut arm = Arm { bus, joints, patience, _sim: sim };
+        let known = Known::new(joints.len());
+        let mut arm = Arm { bus, joints, patience, retries: settings.retries, known, settled: false, _sim: sim };
         arm.bus.patience = patience.one_try;
-        arm.handshake()?;
+        arm.handshake().map_err(handshake::collided)?;
         Ok(arm)
     }
 
@@ -222,41 +264,6 @@ impl Arm {
             }
         }
         Ok(arm)
-    }
-
-    /// Finds each motor and holds it against what an SO-101 has. An error bit of any motor is an error here.
-    fn handshake(&mut self) -> Result<(), ArmError> {
-        let (mut found, mut wrong) = (Vec::new(), None);
-        // The first that is missing costs the patience of all.
-        let patient = self.soon();
-        for motor in self.bus.motors().to_vec() {
-            match self.bus.ping(motor.id, patient.max(Instant::now() + self.patience.unsure)) {
-                Ok(()) => found.push(motor),
-                Err(ArmError::Timeout { .. }) => continue,
-                Err(error) => return Err(error),
-            }
-            let model = self.read(motor.id, reg::MODEL)?;
-            if model != reg::STS3215 && wrong.is_none() {
-                let port = self.bus.path().to_string();
-                wrong = Some(ArmError::WrongModel { port, motor, expected: reg::STS3215, found: model });
-            }
-        }
-        if let Some(error) = self.bus.take_servo_error().or(wrong) {
-            return Err(error);
-        }
-        if found.len() < self.bus.motors().len() {
-            let (port, expected) = (self.bus.path().to_string(), self.bus.motors().to_vec());
-            return Err(ArmError::MotorsMissing { port, expected, found });
-        }
-        let mut versions = Vec::new();
-        for id in IDS {
-            versions.push((self.read(id, reg::FIRMWARE_MAJOR)?, self.read(id, reg::FIRMWARE_MINOR)?));
-        }
-        if versions.iter().any(|version| *version != versions[0]) {
-            let versions = found.iter().zip(versions).map(|(m, (major, minor))| format!("{m} {major}.{minor}"));
-            return Err(ArmError::MixedFirmware { port: self.bus.path().into(), versions: versions.collect() });
-        }
-        Ok(())
     }
 
     /// Whether all motors hold the calibration of the file. All of them are asked, as LeRobot does.
@@ -312,17 +319,42 @@ impl Arm {
         self.bus.sync_read(&IDS, reg::PRESENT_POSITION, deadline)
     }
 
-    /// Present positions as values, in motor order. Once they have been had, tries are as short as a tick demands.
-    fn values(&mut self, deadline: Instant) -> Result<Vec<f64>, ArmError> {
-        let steps = self.steps(deadline)?;
-        self.bus.patience = TRY;
-        Ok(self.joints.iter().zip(steps).map(|(j, step)| normalise(j.norm, j.calibration.range(), step)).collect())
+    /// Present positions as values, in motor order. Once they have been had, tries are as short as a tick demands; while a
+    /// motor is silent there is one try only, or every tick would be late for the others.
+    fn values(&mut self, deadline: Instant) -> Result<Present, ArmError> {
+        if self.settled {
+            self.bus.retries = if self.known.is_fresh() { self.retries } else { 0 };
+        }
+        let start = Instant::now();
+        let steps = match self.bus.sync_read_some(&IDS, reg::PRESENT_POSITION, deadline) {
+            Ok(steps) => steps,
+            Err(error) => {
+                // Whoever asks decides how long a whole arm may be silent.
+                let _ = self.known.update(&[None; IDS.len()], start);
+                return Err(error);
+            }
+        };
+        let value = |(j, step): (&Joint, &Option<i32>)| step.map(|step| normalise(j.norm, j.calibration.range(), step));
+        let values: Vec<Option<f64>> = self.joints.iter().zip(&steps).map(value).collect();
+        let present = self.known.update(&values, Instant::now()).map_err(|unknown| {
+            let port = self.bus.path().to_string();
+            match unknown {
+                Unknown::Never(i) => ArmError::Timeout { port, motor: self.joints[i].motor, waited: start.elapsed() },
+                Unknown::Lost(i, waited) => ArmError::MotorLost { port, motor: self.joints[i].motor, waited },
+            }
+        })?;
+        if !self.settled && present.reused.is_empty() {
+            self.bus.settle(self.retries);
+            self.settled = true;
+        }
+        Ok(present)
     }
 
     /// Switches torque off and unlocks every motor; a motor that does not answer does not keep the others from it, and is
     /// asked once more after them.
     fn torque_off(&mut self) -> Vec<ArmError> {
-        self.bus.patience = self.patience.one_try;
+        self.bus.patience = self.bus.patience.max(self.patience.one_try);
+        self.bus.retries = u32::MAX;
         let off = |arm: &mut Arm, id| {
             for register in [reg::TORQUE_ENABLE, reg::LOCK] {
                 arm.bus.write(id, register, 0, Instant::now() + arm.patience.unsure)?;

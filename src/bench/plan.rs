@@ -3,7 +3,8 @@
 use crate::actors::encoder_pool::is_made_on_cpu;
 use crate::codec::backend::Device;
 use crate::codec::gpu::GpuReport;
-use crate::config::schema::{Codec, Config, EncoderType, RobotKind};
+use crate::config::arms::simulate;
+use crate::config::schema::{Codec, Config, EncoderType};
 use crate::config::{Override, Problem};
 use serde::Serialize;
 use std::fmt::Display;
@@ -83,10 +84,7 @@ pub fn prepare(config: &mut Config) -> Result<(), Problem> {
     for camera in config.robot.cameras.values_mut() {
         camera.realtime = true;
     }
-    if config.robot.kind != RobotKind::None {
-        let sim = || Some("sim".to_string());
-        (config.robot.port, config.teleop.port) = (sim(), sim());
-    }
+    simulate(config);
     config.dataset.reset_time_s = 0.0;
     config.dataset.resume = false;
     Ok(())

@@ -16,7 +16,8 @@ use crate::arm::calibration::{Calibration, CalibrationError};
 use crate::arm::so101::{self, MOTORS, Servos, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::config::schema::{RobotKind, TeleopKind};
+use crate::config::arms::{Side, followers, leaders};
+use crate::config::schema::{Robot, Teleop};
 use crate::console::screen;
 use keeper::{Failure, Keeper};
 use person::{Person, Press, Terminal, ask};
@@ -35,7 +36,7 @@ use view::View;
 /// be used; 130: left.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Arguments {
-    /// Which arm of the configuration: follower or leader
+    /// Which arm of the configuration: follower or leader; of a pair left_follower, right_follower, left_leader or right_leader
     #[arg(long, value_name = "ARM")]
     pub arm: Option<String>,
     /// Give the motors this calibration, without a question
@@ -48,7 +49,7 @@ pub struct Arguments {
 /// Exit code 0: done; 2: the command line or the configuration is wrong; 3: the arm cannot be used; 130: left.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct SetupArguments {
-    /// Which arm of the configuration: follower or leader
+    /// Which arm of the configuration: follower or leader; of a pair left_follower, right_follower, left_leader or right_leader
     #[arg(long, value_name = "ARM")]
     pub arm: Option<String>,
 }
@@ -96,39 +97,41 @@ pub struct Presses {
 
 /// An arm of the configuration.
 struct Target<'a> {
-    /// `follower` or `leader`.
-    name: &'static str,
+    /// `follower` or `leader`, of a pair with its side: `left_follower`.
+    name: String,
     settings: Settings<'a>,
 }
 
 impl Target<'_> {
     /// For people: `follower 'f1'`.
     fn title(&self) -> String {
-        self.settings.id.map_or(self.name.to_string(), |id| format!("{} '{id}'", self.name))
+        self.settings.id.map_or(self.name.clone(), |id| format!("{} '{id}'", self.name))
     }
 }
 
+/// The arms of a configuration, each as a table of one.
+type Arms = (Vec<(Side, Robot)>, Vec<(Side, Teleop)>);
+
+fn arms(config: &Config) -> Arms {
+    (followers(&config.robot), leaders(&config.teleop))
+}
+
 /// The arms of a configuration that have motors.
-fn targets(config: &Config) -> Vec<Target<'_>> {
-    let mut targets = Vec::new();
-    match config.robot.kind {
-        RobotKind::None => {}
-        RobotKind::So101Follower => {
-            targets.push(Target { name: "follower", settings: so101::follower_settings(&config.robot) });
-        }
-    }
-    match config.teleop.kind {
-        TeleopKind::None | TeleopKind::Replay => {}
-        TeleopKind::So101Leader => {
-            targets.push(Target { name: "leader", settings: so101::leader_settings(&config.teleop) });
-        }
-    }
-    targets
+fn targets((followers, leaders): &Arms) -> Vec<Target<'_>> {
+    let followers = followers.iter().map(|(side, arm)| Target {
+        name: format!("{}follower", side.prefix()),
+        settings: so101::follower_settings(arm),
+    });
+    let leaders = leaders
+        .iter()
+        .map(|(side, arm)| Target { name: format!("{}leader", side.prefix()), settings: so101::leader_settings(arm) });
+    followers.chain(leaders).collect()
 }
 
 /// `recorder calibrate`.
 pub fn calibrate(arguments: &Arguments, config: &Config, presses: &Presses) -> Result<Report, CalibrateError> {
-    let targets = targets(config);
+    let arms = arms(config);
+    let targets = targets(&arms);
     let named = named(&targets, arguments.arm.as_deref())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     if let Some(file) = &arguments.from {
@@ -151,7 +154,8 @@ pub fn calibrate(arguments: &Arguments, config: &Config, presses: &Presses) -> R
 
 /// `recorder setup-motors`.
 pub fn setup_motors(arguments: &SetupArguments, config: &Config, presses: &Presses) -> Result<Report, CalibrateError> {
-    let targets = targets(config);
+    let arms = arms(config);
+    let targets = targets(&arms);
     let target = named(&targets, arguments.arm.as_deref())?.ok_or_else(|| unnamed(&targets))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let port = port(target)?;
@@ -164,7 +168,7 @@ pub fn setup_motors(arguments: &SetupArguments, config: &Config, presses: &Press
 
 /// The arm of that name, or the only one; none where there are two to choose from.
 fn named<'a, 'b>(targets: &'b [Target<'a>], name: Option<&str>) -> Result<Option<&'b Target<'a>>, CalibrateError> {
-    let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
+    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     match (name, targets) {
         (_, []) => Err(CalibrateError::Usage(
             "the configuration has no arm with motors: set robot.type, or teleop.type, and the port".into(),
@@ -180,7 +184,7 @@ fn named<'a, 'b>(targets: &'b [Target<'a>], name: Option<&str>) -> Result<Option
 }
 
 fn unnamed(targets: &[Target]) -> CalibrateError {
-    let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
+    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     CalibrateError::Usage(format!(
         "the configuration has several arms: say which with --arm {}",
         names.join(" or --arm ")

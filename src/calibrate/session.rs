@@ -159,7 +159,7 @@ impl Session<'_> {
             sweep.update(&self.keeper.servos.positions(PATIENCE)?);
             if draw.is_due() {
                 view.table = view::sweep_table(&sweep);
-                view.problems = if asked { view::sweep_problems(&sweep) } else { view::sweep_warnings(&sweep) };
+                view.problems = view::sweep_problems(&sweep, asked);
                 let reported =
                     self.keeper.servos.take_faults().into_iter().rfind(|f| matches!(f, ArmError::Servo { .. }));
                 view.problems.extend(reported.map(|fault| fault.to_string()));

@@ -109,47 +109,44 @@ fn degrees(steps: i32) -> i32 {
     (steps * 360 + STEPS / 2) / STEPS
 }
 
-/// Why the sweep cannot end: the joints of each fault, and the remedy.
-pub fn sweep_problems(sweep: &Sweep) -> Vec<String> {
+/// What is wrong in a sweep, the joints of each fault together, and the remedy. What is merely not done yet is left out
+/// until somebody has asked for the end.
+pub fn sweep_problems(sweep: &Sweep, asked: bool) -> Vec<String> {
     let faults = sweep.faults();
     let joints = |is_meant: fn(Fault) -> bool| {
-        let named = faults.iter().filter(|(_, fault)| is_meant(*fault)).map(|(joint, fault)| match fault {
+        let meant = faults.iter().filter(|(_, fault)| is_meant(*fault));
+        list(meant.map(|(joint, fault)| match fault {
             Fault::Small(range) => format!("{joint} {range}"),
             _ => joint.to_string(),
-        });
-        named.collect::<Vec<_>>().join(", ")
+        }))
     };
-    let [unread, unmoved, small, wrapped] = [
-        joints(|fault| fault == Fault::Unread),
-        joints(|fault| fault == Fault::NotMoved),
-        joints(|fault| matches!(fault, Fault::Small(_))),
-        joints(|fault| fault == Fault::Wrapped),
-    ];
+    let silent = sweep.tracks.iter().filter(|track| track.missed >= MISSES_TO_SAY).map(|track| track.joint.to_string());
     let least = degrees(SMALLEST_RANGE);
-    let problems = [
+    let undone = [
+        (joints(|fault| fault == Fault::Unread), "Not read yet: ", ". Check the cables.".to_string()),
+        (joints(|fault| fault == Fault::NotMoved), "Not moved: ", ". Move each joint through its whole range.".into()),
         (
-            &wrapped,
-            format!(
-                "Past the end of a turn (0 or {LAST}): {wrapped}. The arm was not centred: press r and do it again."
-            ),
-        ),
-        (&unread, format!("Not read yet: {unread}. Check the cables.")),
-        (&unmoved, format!("Not moved: {unmoved}. Move each joint through its whole range.")),
-        (
-            &small,
-            format!("Moved by too few steps: {small}. Expected at least {SMALLEST_RANGE} ({least}°): the whole range."),
+            joints(|fault| matches!(fault, Fault::Small(_))),
+            "Moved by too few steps: ",
+            format!(". Expected at least {SMALLEST_RANGE} ({least}°): the whole range."),
         ),
     ];
-    problems.into_iter().filter(|(joints, _)| !joints.is_empty()).map(|(_, problem)| problem).collect()
+    let wrong = [
+        (
+            joints(|fault| fault == Fault::Wrapped),
+            "Past the end of a turn (0 or 4095): ",
+            ". The arm was not centred: press r and do it again.".to_string(),
+        ),
+        (list(silent), "No answer from ", ": check the cables. What was seen is kept; the sweep goes on.".into()),
+    ];
+    let said = wrong.into_iter().chain(undone.into_iter().filter(|_| asked));
+    said.filter(|(joints, ..)| !joints.is_empty())
+        .map(|(joints, before, after)| format!("{before}{joints}{after}"))
+        .collect()
 }
 
-/// What the sweep says without being asked: joints past the end of a turn, and motors that keep silent.
-pub fn sweep_warnings(sweep: &Sweep) -> Vec<String> {
-    let wrapped = sweep_problems(&Sweep { tracks: sweep.tracks.iter().filter(|t| t.wrapped).cloned().collect() });
-    let silent = sweep.tracks.iter().filter(|track| track.missed >= MISSES_TO_SAY);
-    let silent =
-        silent.map(|track| format!("{} does not answer: check its cable. What was seen of it is kept.", track.joint));
-    wrapped.into_iter().chain(silent).collect()
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
 }
 
 /// Two calibrations side by side, joints that differ marked.
@@ -213,7 +210,7 @@ mod tests {
                 "gripper           2047      2047   2200   does not answer",
             ]
         );
-        let problems = sweep_problems(&sweep).join("\n");
+        let problems = sweep_problems(&sweep, true).join("\n");
         for part in [
             "Past the end of a turn (0 or 4095): shoulder_lift.",
             "Not moved: wrist_flex.",
@@ -222,11 +219,11 @@ mod tests {
             assert!(problems.contains(part), "{part} is not in {problems}");
         }
         assert!(!problems.contains("shoulder_pan") && !problems.contains("wrist_roll"), "{problems}");
-        let warnings = sweep_warnings(&sweep);
+        let warnings = sweep_problems(&sweep, false);
         assert!(
             warnings.len() == 2
                 && warnings[0].contains("shoulder_lift")
-                && warnings[1].contains("gripper does not answer"),
+                && warnings[1].contains("No answer from gripper"),
             "{warnings:?}"
         );
     }
@@ -254,7 +251,7 @@ mod tests {
                     .into(),
             ],
             table: sweep_table(&sweep),
-            problems: sweep_problems(&sweep),
+            problems: sweep_problems(&sweep, true),
             keys: "Enter: done   r: centre the arm again   Ctrl-C: leave".into(),
         };
         let lines = view.lines(79, 24);

@@ -3,6 +3,7 @@
 //! One pass does it all, and every problem found is reported at once: text → TOML → overrides → aliases made
 //! canonical → unknown keys → types → rules across keys ([`validate`]).
 
+pub mod arms;
 pub mod reference;
 pub mod schema;
 pub mod secret;

@@ -42,12 +42,16 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Robot {
-    /// `so101_follower`, or `none` for cameras only.
+    /// `so101_follower`, `bi_so101_follower` for two of them, or `none` for cameras only.
     #[serde(rename = "type")]
     pub kind: RobotKind,
     /// Serial port, best by its stable name under /dev/serial/by-id; `sim` starts a simulated servo bus.
     pub port: Option<String>,
-    /// Names the calibration file `robots/so_follower/<id>.json`.
+    /// Only for `bi_so101_follower`: the left arm.
+    pub left_arm_config: Option<FollowerArm>,
+    /// Only for `bi_so101_follower`: the right arm.
+    pub right_arm_config: Option<FollowerArm>,
+    /// Names the calibration file `robots/so_follower/<id>.json`; of two arms `<id>_left.json` and `<id>_right.json`.
     pub id: Option<String>,
     /// Folder that holds `<id>.json`; left out: where LeRobot keeps it.
     pub calibration_dir: Option<PathBuf>,
@@ -81,7 +85,7 @@ pub struct Robot {
 pub enum OnMotorFault {
     /// The same for every motor.
     All(MotorPolicy),
-    /// By motor name, such as `gripper`; motors left out: `warn`.
+    /// By motor name, such as `gripper` or `left_gripper`; motors left out: `warn`.
     ByMotor(BTreeMap<String, MotorPolicy>),
 }
 
@@ -105,8 +109,34 @@ pub enum RobotKind {
     /// No arm: cameras only.
     #[default]
     None,
-    /// An SO-101 follower arm.
+    /// An SO-101 follower arm; an SO-100 is one too.
+    #[serde(alias = "so100_follower", alias = "so_follower")]
     So101Follower,
+    /// Two of them, a left and a right one.
+    #[serde(alias = "bi_so100_follower", alias = "bi_so_follower")]
+    BiSo101Follower,
+}
+
+/// One follower arm of two.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct FollowerArm {
+    /// Serial port of this arm, best by its stable name under /dev/serial/by-id; `sim` starts a simulated servo bus.
+    pub port: Option<String>,
+    /// Degrees for the five joints; false: −100…100 of the calibrated range.
+    pub use_degrees: bool,
+    /// Largest step of a goal beyond the present position, in normalised units: one number, or one for each motor, without `left_` or `right_`.
+    pub max_relative_target: Option<PerMotor>,
+    /// Switch the motors' torque off when the recorder ends.
+    pub disable_torque_on_disconnect: bool,
+    /// Proportional gain of the motors' position loop.
+    pub position_p_coefficient: u8,
+    /// Integral gain of the motors' position loop.
+    pub position_i_coefficient: u8,
+    /// Derivative gain of the motors' position loop.
+    pub position_d_coefficient: u8,
+    /// How often a reading that fails is tried again, as long as the tick has time for it.
+    pub num_read_retries: u32,
 }
 
 /// A limit for every motor, or one for each by name.
@@ -200,12 +230,16 @@ impl IndexOrPath {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Teleop {
-    /// `so101_leader`, `replay` (a motion that was recorded, without a person), or `none`.
+    /// `so101_leader`, `bi_so101_leader` for two of them, `replay` (a motion that was recorded, without a person), or `none`.
     #[serde(rename = "type")]
     pub kind: TeleopKind,
     /// Serial port of the leader; `sim` starts a simulated leader that moves by itself.
     pub port: Option<String>,
-    /// Names the calibration file `teleoperators/so_leader/<id>.json`.
+    /// Only for `bi_so101_leader`: the left arm.
+    pub left_arm_config: Option<LeaderArm>,
+    /// Only for `bi_so101_leader`: the right arm.
+    pub right_arm_config: Option<LeaderArm>,
+    /// Names the calibration file `teleoperators/so_leader/<id>.json`; of two arms `<id>_left.json` and `<id>_right.json`.
     pub id: Option<String>,
     /// Folder that holds `<id>.json`; left out: where LeRobot keeps it.
     pub calibration_dir: Option<PathBuf>,
@@ -232,10 +266,26 @@ pub enum TeleopKind {
     /// Nothing: without an arm.
     #[default]
     None,
-    /// An SO-101 leader arm.
+    /// An SO-101 leader arm; an SO-100 is one too.
+    #[serde(alias = "so100_leader", alias = "so_leader")]
     So101Leader,
+    /// Two of them, a left and a right one.
+    #[serde(alias = "bi_so100_leader", alias = "bi_so_leader")]
+    BiSo101Leader,
     /// A motion that was recorded, or written to a file.
     Replay,
+}
+
+/// One leader arm of two.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LeaderArm {
+    /// Serial port of this arm; `sim` starts a simulated leader that moves by itself.
+    pub port: Option<String>,
+    /// Degrees for the five joints; must equal the follower's on this side.
+    pub use_degrees: bool,
+    /// How often a reading that fails is tried again, as long as the tick has time for it.
+    pub num_read_retries: u32,
 }
 
 /// What is recorded, where to, and how.
@@ -542,6 +592,8 @@ impl Default for Robot {
         Robot {
             kind: RobotKind::None,
             port: None,
+            left_arm_config: None,
+            right_arm_config: None,
             id: None,
             calibration_dir: None,
             use_degrees: true,
@@ -559,11 +611,48 @@ impl Default for Robot {
     }
 }
 
+/// As of a single arm.
+impl Default for FollowerArm {
+    fn default() -> FollowerArm {
+        let Robot {
+            port,
+            use_degrees,
+            max_relative_target,
+            disable_torque_on_disconnect,
+            position_p_coefficient,
+            position_i_coefficient,
+            position_d_coefficient,
+            num_read_retries,
+            ..
+        } = Robot::default();
+        FollowerArm {
+            port,
+            use_degrees,
+            max_relative_target,
+            disable_torque_on_disconnect,
+            position_p_coefficient,
+            position_i_coefficient,
+            position_d_coefficient,
+            num_read_retries,
+        }
+    }
+}
+
+/// As of a single arm.
+impl Default for LeaderArm {
+    fn default() -> LeaderArm {
+        let Teleop { port, use_degrees, num_read_retries, .. } = Teleop::default();
+        LeaderArm { port, use_degrees, num_read_retries }
+    }
+}
+
 impl Default for Teleop {
     fn default() -> Teleop {
         Teleop {
             kind: TeleopKind::None,
             port: None,
+            left_arm_config: None,
+            right_arm_config: None,
             id: None,
             calibration_dir: None,
             use_degrees: true,

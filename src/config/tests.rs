@@ -217,6 +217,107 @@ fn lerobots_other_names_mean_the_same() {
     assert!(with(&both, &[]).unwrap_err().contains("leave `crf` out"));
 }
 
+const PAIR: &str = r#"
+[robot]
+type = "bi_so101_follower"
+left_arm_config = { port = "/dev/a" }
+right_arm_config = { port = "/dev/b" }
+[teleop]
+type = "bi_so101_leader"
+left_arm_config = { port = "/dev/c" }
+right_arm_config = { port = "/dev/d" }
+[dataset]
+repo_id = "lab/fold"
+single_task = "Fold"
+"#;
+
+#[test]
+fn a_pair_of_arms_is_named_by_all_of_lerobots_names() {
+    let pair = with(PAIR, &[]).unwrap();
+    for [robot, teleop] in [["bi_so_follower", "bi_so_leader"], ["bi_so100_follower", "bi_so100_leader"]] {
+        assert_eq!(with(PAIR, &[("robot.type", robot), ("teleop.type", teleop)]).unwrap(), pair);
+    }
+    let single = |robot: &str, teleop: &str| {
+        let arms = [("robot.type", robot), ("robot.port", "a"), ("teleop.type", teleop), ("teleop.port", "b")];
+        with(SMALL, &arms).unwrap()
+    };
+    let so101 = single("so101_follower", "so101_leader");
+    assert_eq!(single("so100_follower", "so100_leader"), so101);
+    assert_eq!(single("so_follower", "so_leader"), so101);
+}
+
+#[test]
+fn mistakes_in_a_pair_of_arms_are_named() {
+    for (key, value, expected) in [
+        ("robot.port", "/dev/e", &["robot.port: expected nothing", "[robot.left_arm_config]"][..]),
+        ("robot.use_degrees", "false", &["robot.use_degrees: expected nothing", "found false"]),
+        ("robot.max_relative_target", "5", &["robot.max_relative_target: expected nothing"]),
+        ("robot.position_p_coefficient", "20", &["robot.position_p_coefficient: expected nothing", "found 20"]),
+        ("teleop.port", "/dev/e", &["teleop.port: expected nothing", "[teleop.right_arm_config]"]),
+        ("robot.left_arm_config", "{}", &["robot.left_arm_config.port: expected a serial port"]),
+        ("robot.left_arm_config.prot", "a", &["robot.left_arm_config.prot", "did you mean `port`?"]),
+        (
+            "robot.right_arm_config.port",
+            "/dev/a",
+            &["robot.right_arm_config.port: expected a port of its own", "robot.left_arm_config.port has too"],
+        ),
+        (
+            "teleop.left_arm_config.port",
+            "/dev/b",
+            &["teleop.left_arm_config.port", "robot.right_arm_config.port has too"],
+        ),
+        (
+            "teleop.right_arm_config.use_degrees",
+            "false",
+            &["teleop.right_arm_config.use_degrees: expected true, as robot.right_arm_config.use_degrees"],
+        ),
+        (
+            "teleop.type",
+            "so101_leader",
+            &[
+                "teleop.type: expected bi_so101_leader or replay",
+                "teleop.port",
+                "teleop.left_arm_config: expected nothing",
+            ],
+        ),
+        ("teleop.type", "none", &["teleop.type: expected bi_so101_leader or replay"]),
+        (
+            "robot.type",
+            "so101_follower",
+            &["robot.left_arm_config: expected nothing where robot.type = \"so101_follower\"", "bi_so101_follower"],
+        ),
+        (
+            "robot.right_arm_config.max_relative_target",
+            "{ gripper = 3 }",
+            &["robot.right_arm_config.max_relative_target", "each of shoulder_pan", "found gripper"],
+        ),
+        (
+            "robot.left_arm_config.max_relative_target",
+            "0",
+            &["robot.left_arm_config.max_relative_target: expected a number above 0"],
+        ),
+        (
+            "robot.on_motor_fault",
+            "{ gripper = \"hold\" }",
+            &["robot.on_motor_fault.gripper: expected a motor of the robot: left_shoulder_pan"],
+        ),
+    ] {
+        let error = with(PAIR, &[(key, value)]).expect_err(&format!("{key} = {value} is accepted"));
+        for part in expected {
+            assert!(error.contains(part), "{key} = {value}: `{part}` is not in: {error}");
+        }
+    }
+    let missing = PAIR.replace("right_arm_config = { port = \"/dev/b\" }\n", "");
+    let error = with(&missing, &[]).unwrap_err();
+    assert!(
+        error.contains("robot.right_arm_config: expected the arm's table")
+            && error.contains("add [robot.right_arm_config]"),
+        "{error}"
+    );
+    let policies = [("robot.on_motor_fault", "{ left_gripper = \"hold\", right_elbow_flex = \"torque_off\" }")];
+    with(PAIR, &policies).unwrap();
+}
+
 #[test]
 fn overrides_take_toml_or_plain_text() {
     let config = with(
@@ -262,7 +363,7 @@ fn docs_config_md_is_the_schema() {
 fn the_examples_and_the_readme_are_valid() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
-    for name in ["examples/lab.toml", "examples/demo.toml", "examples/replay.toml"] {
+    for name in ["examples/lab.toml", "examples/demo.toml", "examples/replay.toml", "examples/bimanual.toml"] {
         with(&read(name), &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     let readme = read("README.md");

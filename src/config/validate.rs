@@ -1,8 +1,9 @@
 //! Rules across keys: everything that can be said of a configuration without touching a device or the disk.
 
+mod arms;
+
 use super::Problem;
 use super::schema::*;
-use crate::arm;
 use crate::codec::Preset;
 use crate::codec::backend::codec_name;
 use crate::console::access;
@@ -27,7 +28,7 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     dataset(&config.dataset, &mut found);
     encoder(config, &mut found);
     cameras(&config.robot, &mut found);
-    arms(config, &mut found);
+    arms::arms(config, &mut found);
     simulated_time(config, &mut found);
     limits(config, &mut found);
     metrics(&config.metrics, &mut found);
@@ -325,125 +326,6 @@ fn cameras(robot: &Robot, found: &mut Vec<Problem>) {
     }
 }
 
-fn arms(config: &Config, found: &mut Vec<Problem>) {
-    let (robot, teleop) = (&config.robot, &config.teleop);
-    if robot.kind == RobotKind::So101Follower {
-        if robot.port.is_none() {
-            found.push(Problem::new(
-                "robot.port",
-                "a serial port",
-                "nothing",
-                "give its path under /dev/serial/by-id, or \"sim\"",
-            ));
-        }
-        if teleop.kind == TeleopKind::None {
-            found.push(Problem::new(
-                "teleop.type",
-                "so101_leader or replay where robot.type = \"so101_follower\"",
-                "none",
-                "the recorded action is the leader's: configure one, or set robot.type = \"none\"",
-            ));
-        }
-        if teleop.kind == TeleopKind::So101Leader && robot.use_degrees != teleop.use_degrees {
-            found.push(Problem::new(
-                "teleop.use_degrees",
-                format!("{}, as robot.use_degrees", robot.use_degrees),
-                teleop.use_degrees.to_string(),
-                "the leader's value is the follower's goal: both need one unit",
-            ));
-        }
-        if let Some(limits) = &robot.max_relative_target {
-            positive(found, "robot.max_relative_target", limits);
-        }
-        motor_faults(robot, found);
-    }
-    if teleop.kind != TeleopKind::None {
-        in_range(found, "teleop.ramp_s", teleop.ramp_s, 0, 600.0, "give it in seconds; 2 is gentle");
-    }
-    if teleop.kind == TeleopKind::Replay {
-        replay(config, found);
-    }
-    if teleop.kind == TeleopKind::So101Leader {
-        if robot.kind == RobotKind::None {
-            found.push(Problem::new(
-                "robot.type",
-                "so101_follower where teleop.type = \"so101_leader\"",
-                "none",
-                "set robot.type = \"so101_follower\", or teleop.type = \"none\"",
-            ));
-        }
-        match (&teleop.port, &robot.port) {
-            (None, _) => found.push(Problem::new(
-                "teleop.port",
-                "a serial port",
-                "nothing",
-                "give its path under /dev/serial/by-id, or \"sim\"",
-            )),
-            (Some(a), Some(b)) if a == b && a != "sim" => found.push(Problem::new(
-                "teleop.port",
-                "another port than the robot's",
-                format!("\"{a}\" for both"),
-                "leader and follower have a bus each",
-            )),
-            _ => {}
-        }
-    }
-}
-
-fn replay(config: &Config, found: &mut Vec<Problem>) {
-    let (robot, teleop) = (&config.robot, &config.teleop);
-    if robot.kind == RobotKind::None {
-        found.push(Problem::new(
-            "robot.type",
-            "so101_follower where teleop.type = \"replay\"",
-            "none",
-            "set robot.type = \"so101_follower\", or teleop.type = \"none\"",
-        ));
-    }
-    if teleop.path.is_none() {
-        found.push(Problem::new(
-            "teleop.path",
-            "a data set's folder or a CSV file",
-            "nothing",
-            "give the root of a LeRobot v3.0 data set, and teleop.episode, or a CSV file with a header of the robot's features",
-        ));
-    }
-    if let Some(fps) = teleop.fps {
-        in_range(found, "teleop.fps", fps, 1, 1000.0, "give the file's rows a second, or leave it out for dataset.fps");
-    }
-    positive(found, "teleop.max_speed", &teleop.max_speed);
-}
-
-fn motor_faults(robot: &Robot, found: &mut Vec<Problem>) {
-    let remedy = "60 leaves room below the 70 at which the motors give up";
-    in_range(found, "robot.max_temperature_c", robot.max_temperature_c, 20, 100.0, remedy);
-    let OnMotorFault::ByMotor(policies) = &robot.on_motor_fault else { return };
-    let motors = arm::motor_names(robot.kind);
-    for motor in policies.keys().filter(|name| !motors.contains(name)) {
-        found.push(Problem::new(
-            format!("robot.on_motor_fault.{motor}"),
-            format!("a motor of the robot: {}", motors.join(", ")),
-            format!("\"{motor}\""),
-            "correct the name, or leave it out",
-        ));
-    }
-}
-
-fn positive(found: &mut Vec<Problem>, place: &str, limits: &PerMotor) {
-    let mut check = |place: &str, limit: f64| {
-        if !(limit > 0.0 && limit.is_finite()) {
-            let remedy = "give it in normalised units, or leave it out";
-            found.push(Problem::new(place, "a number above 0", limit.to_string(), remedy));
-        }
-    };
-    match limits {
-        PerMotor::All(limit) => check(place, *limit),
-        PerMotor::ByMotor(limits) => {
-            limits.iter().for_each(|(motor, limit)| check(&format!("{place}.{motor}"), *limit))
-        }
-    }
-}
-
 fn simulated_time(config: &Config, found: &mut Vec<Problem>) {
     if !is_simulated(config) {
         return;
@@ -460,17 +342,7 @@ fn simulated_time(config: &Config, found: &mut Vec<Problem>) {
             },
         ));
     }
-    let leader = if config.teleop.kind == TeleopKind::So101Leader { &config.teleop.port } else { &None };
-    for (place, port) in [("robot.port", &config.robot.port), ("teleop.port", leader)] {
-        if let Some(port) = port.as_deref().filter(|port| *port != "sim") {
-            found.push(Problem::new(
-                place,
-                "\"sim\" where cameras have realtime = false",
-                format!("\"{port}\""),
-                "a real arm cannot run in simulated time",
-            ));
-        }
-    }
+    arms::simulated(config, found);
 }
 
 fn run(run: &Run, found: &mut Vec<Problem>) {

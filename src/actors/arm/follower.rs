@@ -6,16 +6,12 @@ use super::{ArmArguments, ArmTick, FIRST_ANSWER, Latest, Role, Sample, count, de
 use crate::actors::coordinator::CoordinatorMessage;
 use crate::actors::recorder::RecorderMessage;
 use crate::actors::worker::Lost;
-use crate::arm::Robot;
+use crate::arm::{LEADER_SILENT_NS, Robot};
 use crate::events::Event;
 use crate::metrics;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
-
-/// A leader that has said nothing for so long is said to be silent. From its first missing word on the follower is
-/// commanded no more and holds its goal; after this long it approaches the leader anew when that speaks again.
-pub const LEADER_SILENT_NS: u64 = 500_000_000;
 
 /// From opening the follower to losing it, or to being told to stop.
 pub(super) fn run(arguments: &ArmArguments, stop: &AtomicBool, ticks: &Receiver<ArmTick>) -> Result<(), Lost> {

@@ -17,7 +17,7 @@ use super::ticker::Tick;
 use super::worker::{Lost, Worker, or_panic};
 use crate::arm::let_go::Connected;
 use crate::arm::replay::Replay;
-use crate::arm::{ArmError, Reading};
+use crate::arm::{ArmError, LONGEST_SILENCE, Reading};
 use crate::clock::{Clock, Hold, Stamp, period};
 use crate::config::Config;
 use crate::devices::Devices;
@@ -131,8 +131,6 @@ pub struct ArmActor;
 
 /// How often a thread looks whether it should stop.
 const POLL: Duration = Duration::from_millis(100);
-/// An arm that has not answered for so long is taken for lost, and opened anew.
-const LONGEST_SILENCE: Duration = Duration::from_secs(1);
 /// The first answer of an arm that is connected and has to do nothing else may take so long.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// What of a tick's period the talk with an arm may take.

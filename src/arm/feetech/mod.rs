@@ -2,4 +2,5 @@
 
 pub mod bus;
 pub mod packet;
+pub mod port;
 pub mod registers;

@@ -106,6 +106,8 @@ pub struct BadChecksum {
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
+    /// Bytes that were no part of a packet, since [`Decoder::take_skipped`].
+    skipped: usize,
 }
 
 impl Decoder {
@@ -117,6 +119,12 @@ impl Decoder {
     /// Forgets everything that has arrived.
     pub fn clear(&mut self) {
         self.buffer.clear();
+        self.skipped = 0;
+    }
+
+    /// How many bytes were noise between packets, since the last call. Those of broken packets are not counted.
+    pub fn take_skipped(&mut self) -> usize {
+        std::mem::take(&mut self.skipped)
     }
 
     /// True when no byte waits for the rest of its packet.
@@ -131,11 +139,11 @@ impl Decoder {
     pub fn next(&mut self, max_params: usize) -> Option<Result<Packet, BadChecksum>> {
         loop {
             let start = self.header()?;
-            self.buffer.drain(..start);
+            self.skip(start);
             let [_, _, id, length, ..] = self.buffer[..] else { return None };
             let length = usize::from(length);
             if id == 0xFF || length < 2 || length - 2 > max_params {
-                self.buffer.drain(..1);
+                self.skip(1);
                 continue;
             }
             let body = self.buffer.get(2..4 + length)?;
@@ -157,9 +165,14 @@ impl Decoder {
         let start = self.buffer.windows(2).position(|w| w == [0xFF, 0xFF]);
         if start.is_none() {
             let keep = usize::from(self.buffer.last() == Some(&0xFF));
-            self.buffer.drain(..self.buffer.len() - keep);
+            self.skip(self.buffer.len() - keep);
         }
         start
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.buffer.drain(..bytes);
+        self.skipped += bytes;
     }
 }
 

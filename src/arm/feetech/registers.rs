@@ -40,6 +40,8 @@ registers! {
     RESPONSE_STATUS_LEVEL = "Response_Status_Level" 8, 1;
     MIN_POSITION_LIMIT = "Min_Position_Limit" 9, 2;
     MAX_POSITION_LIMIT = "Max_Position_Limit" 11, 2;
+    MAX_VOLTAGE_LIMIT = "Max_Voltage_Limit" 14, 1;
+    MIN_VOLTAGE_LIMIT = "Min_Voltage_Limit" 15, 1;
     MAX_TORQUE_LIMIT = "Max_Torque_Limit" 16, 2;
     PHASE = "Phase" 18, 1;
     P_COEFFICIENT = "P_Coefficient" 21, 1;

@@ -2,7 +2,7 @@
 
 use super::Arm;
 use crate::arm::ArmError;
-use crate::arm::feetech::bus::{Bus, MOST_FAULTS, TRY};
+use crate::arm::feetech::bus::{Bus, MOST_FAULTS};
 use crate::arm::feetech::registers as reg;
 use crate::arm::motors::{Health, Held, Measured, Motors};
 use crate::config::schema::OnMotorFault;
@@ -27,8 +27,9 @@ pub(super) struct Care {
 }
 
 impl Care {
-    pub fn new(policy: &OnMotorFault, max_temperature_c: f64) -> Care {
-        let motors = Motors::new(&super::MOTORS.map(|(name, _)| name), policy, max_temperature_c);
+    pub fn new(arm: &Arm, policy: &OnMotorFault, max_temperature_c: f64) -> Care {
+        let names: Vec<&'static str> = arm.joints.iter().map(|joint| joint.motor.name).collect();
+        let motors = Motors::new(&names, policy, max_temperature_c);
         Care { motors, next: 0, rest: 0, faults: Vec::new() }
     }
 
@@ -47,7 +48,7 @@ impl Care {
         }
         let index = self.next;
         self.next = (index + 1) % arm.joints.len();
-        match arm.measure(index, deadline.min(now + TRY)) {
+        match arm.measure(index, deadline.min(now + arm.bus.patience)) {
             Ok(measured) => self.motors.measured(index, measured, now_ns),
             Err(error) => {
                 self.rest = TICKS_OF_REST;

@@ -1,8 +1,8 @@
 //! The follower: observed, and moved to goals.
 
 use super::care::Care;
-use super::{Arm, FOLLOWER_PLACE, GRIPPER, GRIPPER_LIMITS, IDS, PID, Settings, features};
-use crate::arm::feetech::bus::TRY;
+use super::present::{Present, silent};
+use super::{Arm, FOLLOWER_PLACE, GRIPPER, GRIPPER_LIMITS, IDS, Settings, features_of};
 use crate::arm::feetech::registers as reg;
 use crate::arm::motors::Held;
 use crate::arm::normalise::normalise;
@@ -10,6 +10,7 @@ use crate::arm::ramp::Ramp;
 use crate::arm::sim::SimKind;
 use crate::arm::{ArmError, Health, Reading, Robot, per_motor};
 use crate::clock::Clock;
+use crate::config::arms::Side;
 use crate::config::schema::{self, PerMotor};
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,13 +22,14 @@ const LONGEST_RAMP_STEP_NS: u64 = 100_000_000;
 
 /// A connected SO-101 follower, torque on.
 pub struct Follower {
+    side: Side,
     arm: Arm,
     clock: Arc<dyn Clock>,
     /// Largest distance of a goal from the present position, for each motor.
     max_relative_target: Option<Vec<f64>>,
     disable_torque: bool,
     /// The present values, if they were read since the last goal was sent.
-    present: Option<Vec<f64>>,
+    present: Option<Present>,
     /// The last values that were read.
     last: Vec<f64>,
     /// What the motors were last told.
@@ -54,34 +56,41 @@ enum Kept {
 }
 
 /// What to connect.
-pub(super) fn settings(config: &schema::Robot) -> Settings<'_> {
+pub(super) fn settings(side: Side, config: &schema::Robot) -> Settings<'_> {
     Settings {
+        side,
         place: FOLLOWER_PLACE,
         sim: SimKind::Follower,
         port: config.port.as_deref(),
         id: config.id.as_deref(),
         calibration_dir: config.calibration_dir.as_deref(),
         use_degrees: config.use_degrees,
+        retries: config.num_read_retries,
     }
 }
 
 impl Follower {
     /// Connects, configures, and holds the arm where it is.
     pub fn connect(config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Follower, ArmError> {
+        Follower::connect_side(Side::Only, config, clock)
+    }
+
+    /// As [`Follower::connect`], one of a pair.
+    pub fn connect_side(side: Side, config: &schema::Robot, clock: &Arc<dyn Clock>) -> Result<Follower, ArmError> {
         let max_relative_target = max_relative_target(config.max_relative_target.as_ref())?;
-        let mut arm = Arm::connect(&settings(config), clock)?;
-        let goals = match hold(&mut arm) {
+        let mut arm = Arm::connect(&settings(side, config), clock)?;
+        let goals = match hold(&mut arm, config) {
             Ok(goals) => goals,
             Err(error) => {
                 // Some motors may already have torque; an arm that is not connected must not keep it.
                 for further in arm.torque_off() {
-                    tracing::warn!("follower: {further}");
+                    tracing::warn!("{}: {further}", side.of("follower"));
                 }
                 return Err(error);
             }
         };
         Ok(Follower {
-            arm,
+            side,
             clock: clock.clone(),
             max_relative_target,
             disable_torque: config.disable_torque_on_disconnect,
@@ -90,9 +99,10 @@ impl Follower {
             sent_ns: clock.now().mono_ns,
             ramp: Ramp::new(goals.len()),
             ramp_s: 0.0,
-            care: Care::new(&config.on_motor_fault, config.max_temperature_c),
+            care: Care::new(&arm, &config.on_motor_fault, config.max_temperature_c),
             kept: vec![Kept::No; goals.len()],
             goals,
+            arm,
             shut_down: false,
         })
     }
@@ -128,7 +138,7 @@ impl Follower {
     fn enforce(&mut self) {
         for i in 0..self.kept.len() {
             let joint = &self.arm.joints[i];
-            let (id, until) = (joint.motor.id, Instant::now() + TRY);
+            let (id, until) = (joint.motor.id, Instant::now() + self.arm.bus.patience);
             let (register, value, done) = match self.kept[i] {
                 Kept::At { goal, told: false } => {
                     let step = joint.step(goal);
@@ -144,18 +154,23 @@ impl Follower {
         }
     }
 
-    /// Keeps `goals` within `max_relative_target` of the present position.
+    /// Keeps `goals` within `max_relative_target` of the present position. A joint whose motor has not told its position in
+    /// time keeps its last goal: a step from where it was some time ago could be any step.
     fn clip(&mut self, goals: &mut [f32], deadline: Instant) -> Result<(), ArmError> {
         let Some(limits) = &self.max_relative_target else { return Ok(()) };
         let present = match self.present.take() {
             Some(present) => present,
             None => self.arm.values(deadline)?,
         };
-        for ((goal, present), limit) in goals.iter_mut().zip(present).zip(limits) {
+        for ((goal, present), limit) in goals.iter_mut().zip(&present.values).zip(limits) {
             let step = f64::from(*goal) - present;
             if step.abs() > *limit {
                 *goal = (present + step.clamp(-limit, *limit)) as f32;
             }
+        }
+        for index in present.reused {
+            goals[index] = self.goals[index];
+            self.care.note(ArmError::Held { motor: self.arm.joints[index].motor });
         }
         Ok(())
     }
@@ -163,21 +178,22 @@ impl Follower {
 
 impl Robot for Follower {
     fn features(&self) -> Vec<String> {
-        features()
+        features_of(self.side)
     }
 
     fn observe(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
+        // A reading that fails must not leave an older one to be taken for the present.
+        self.present = None;
         let read = self.arm.values(deadline);
-        let silent: &[usize] = if read.is_ok() { &[] } else { &[0, 1, 2, 3, 4, 5] };
         if let Ok(present) = &read {
-            self.last.clone_from(present);
+            self.last.clone_from(&present.values);
         }
-        self.care.listen(&mut self.arm.bus, silent, self.clock.now().mono_ns);
+        self.care.listen(&mut self.arm.bus, silent(&read), self.clock.now().mono_ns);
         self.heed();
         let present = read?;
-        let values = present.iter().map(|value| *value as f32).collect();
+        let reading = Reading::from(&present);
         self.present = Some(present);
-        Ok(Reading::fresh(values))
+        Ok(reading)
     }
 
     fn approach(&mut self, seconds: f64) {
@@ -253,18 +269,23 @@ impl Drop for Follower {
     fn drop(&mut self) {
         if !self.shut_down {
             for error in self.shutdown() {
-                tracing::error!("follower: torque may still be on: {error}");
+                tracing::error!("{}: torque may still be on: {error}", self.side.of("follower"));
             }
         }
     }
 }
 
 /// Sets the position loop, and torque with the present position as the goal. Answers with that position's values.
-fn hold(arm: &mut Arm) -> Result<Vec<f32>, ArmError> {
+fn hold(arm: &mut Arm, config: &schema::Robot) -> Result<Vec<f32>, ArmError> {
+    let position_loop = [
+        (reg::P_COEFFICIENT, config.position_p_coefficient),
+        (reg::I_COEFFICIENT, config.position_i_coefficient),
+        (reg::D_COEFFICIENT, config.position_d_coefficient),
+    ];
     for id in IDS {
         arm.write(id, reg::OPERATING_MODE, 0)?;
-        for (register, value) in PID {
-            arm.write(id, register, value)?;
+        for (register, value) in position_loop {
+            arm.write(id, register, i32::from(value))?;
         }
         if id == GRIPPER {
             for (register, value) in GRIPPER_LIMITS {

@@ -1,17 +1,20 @@
 //! The leader: limp, moved by hand, only read.
 
 use super::care::Care;
-use super::{Arm, IDS, LEADER_PLACE, Settings, features};
+use super::present::silent;
+use super::{Arm, IDS, LEADER_PLACE, Settings, features_of};
 use crate::arm::feetech::registers as reg;
 use crate::arm::sim::SimKind;
 use crate::arm::{ArmError, Health, Reading, Teleop};
 use crate::clock::Clock;
+use crate::config::arms::Side;
 use crate::config::schema::{self, MotorPolicy, OnMotorFault};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// A connected SO-101 leader.
 pub struct Leader {
+    side: Side,
     arm: Arm,
     care: Care,
     clock: Arc<dyn Clock>,
@@ -19,40 +22,46 @@ pub struct Leader {
 }
 
 /// What to connect.
-pub(super) fn settings(config: &schema::Teleop) -> Settings<'_> {
+pub(super) fn settings(side: Side, config: &schema::Teleop) -> Settings<'_> {
     Settings {
+        side,
         place: LEADER_PLACE,
         sim: SimKind::Leader,
         port: config.port.as_deref(),
         id: config.id.as_deref(),
         calibration_dir: config.calibration_dir.as_deref(),
         use_degrees: config.use_degrees,
+        retries: config.num_read_retries,
     }
 }
 
 impl Leader {
     /// Connects and configures the leader; its motors stay limp.
     pub fn connect(config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Leader, ArmError> {
-        let mut arm = Arm::connect(&settings(config), clock)?;
+        Leader::connect_side(Side::Only, config, clock)
+    }
+
+    /// As [`Leader::connect`], one of a pair.
+    pub fn connect_side(side: Side, config: &schema::Teleop, clock: &Arc<dyn Clock>) -> Result<Leader, ArmError> {
+        let mut arm = Arm::connect(&settings(side, config), clock)?;
         for id in IDS {
             arm.write(id, reg::OPERATING_MODE, 0)?;
         }
         // It is limp, and warms up by the room's sun only; what its motors complain of themselves is said.
-        let care = Care::new(&OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
-        Ok(Leader { arm, care, clock: clock.clone(), shut_down: false })
+        let care = Care::new(&arm, &OnMotorFault::All(MotorPolicy::Warn), f64::INFINITY);
+        Ok(Leader { side, arm, care, clock: clock.clone(), shut_down: false })
     }
 }
 
 impl Teleop for Leader {
     fn features(&self) -> Vec<String> {
-        features()
+        features_of(self.side)
     }
 
     fn action(&mut self, deadline: Instant) -> Result<Reading, ArmError> {
         let read = self.arm.values(deadline);
-        let silent: &[usize] = if read.is_ok() { &[] } else { &[0, 1, 2, 3, 4, 5] };
-        self.care.listen(&mut self.arm.bus, silent, self.clock.now().mono_ns);
-        Ok(Reading::fresh(read?.into_iter().map(|value| value as f32).collect()))
+        self.care.listen(&mut self.arm.bus, silent(&read), self.clock.now().mono_ns);
+        Ok(Reading::from(&read?))
     }
 
     fn look_after(&mut self, deadline: Instant) {
@@ -77,7 +86,7 @@ impl Drop for Leader {
     fn drop(&mut self) {
         if !self.shut_down {
             for error in self.shutdown() {
-                tracing::warn!("leader: {error}");
+                tracing::warn!("{}: {error}", self.side.of("leader"));
             }
         }
     }

@@ -51,7 +51,7 @@ pub enum SimArmError {
 
 /// The commands that concern the port itself, beside those of the bus.
 const OWN: [(&str, &str); 4] = [
-    ("hangup", "the port goes away, and its link: the plug is pulled; the servos keep their power"),
+    ("hangup", "the plug is pulled: port and link go away"),
     ("replug", "the port is there again"),
     ("help", "answers with all commands"),
     ("quit", "ends the program"),

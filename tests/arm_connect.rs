@@ -159,7 +159,7 @@ fn a_port_without_permission_names_its_group() {
     use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
     let sim = follower_bus();
     let path = std::path::Path::new(sim.path());
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     let gid = std::fs::metadata(path).unwrap().gid();
     let groups = std::fs::read_to_string("/etc/group").unwrap();
     let line = groups.lines().find(|line| line.split(':').nth(2) == Some(&gid.to_string()));

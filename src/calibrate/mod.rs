@@ -163,7 +163,7 @@ pub fn setup_motors(arguments: &SetupArguments, config: &Config, presses: &Press
     let check = || Servos::open(&target.settings, &clock).map(drop);
     let ended = setup::Setup::new(port, target.title(), &mut terminal).run(&check);
     drop(terminal);
-    Ok(ended?)
+    ended
 }
 
 /// The arm of that name, or the only one; none where there are two to choose from.

@@ -81,7 +81,7 @@ pub struct Robot {
 
 /// What becomes of a motor that reports a fault, for all motors or for each by name.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "another word, expected warn, hold or torque_off, or one of them for each motor by name")]
 pub enum OnMotorFault {
     /// The same for every motor.
     All(MotorPolicy),

@@ -39,7 +39,7 @@ port = "sim"
     }
     for (key, value, parts) in [
         ("robot.on_motor_fault", "{griper = \"hold\"}", ["robot.on_motor_fault.griper", "wrist_roll, gripper"]),
-        ("robot.on_motor_fault", "stop", ["robot.on_motor_fault", "stop"]),
+        ("robot.on_motor_fault", "stop", ["robot.on_motor_fault", "expected warn, hold or torque_off"]),
         ("robot.max_temperature_c", "200", ["robot.max_temperature_c", "20 to 100"]),
         ("teleop.ramp_s", "-1", ["teleop.ramp_s", "0 to 600"]),
     ] {

@@ -48,9 +48,9 @@ pub enum TeleoperateError {
     Thread(#[from] std::io::Error),
     /// Before anything moved.
     #[error("the {arm} cannot be used: {error}")]
-    Unusable { arm: &'static str, error: ArmError },
+    Unusable { arm: &'static str, error: Box<ArmError> },
     #[error("the {arm} is lost, torque-off was tried on every motor: {error}")]
-    Lost { arm: &'static str, error: ArmError },
+    Lost { arm: &'static str, error: Box<ArmError> },
 }
 
 impl TeleoperateError {
@@ -104,7 +104,7 @@ pub fn run(
 ) -> Result<Meters, TeleoperateError> {
     // Time stands still while arms are opened.
     let opening = clock.hold();
-    let unusable = |arm| move |error| TeleoperateError::Unusable { arm, error };
+    let unusable = |arm| move |error| TeleoperateError::Unusable { arm, error: Box::new(error) };
     // The leader first: it is limp, and the follower has torque from the moment it is open.
     let leader = match &source {
         Source::Leader => Some((devices.teleop)(&config.teleop, clock).map_err(unusable("leader"))?),
@@ -217,7 +217,9 @@ impl Session<'_> {
         if fresh {
             match self.robot.send(&action.reading.values, deadline) {
                 Ok(_) => {}
-                Err(error) if error.is_fatal() => return Err(TeleoperateError::Lost { arm: "follower", error }),
+                Err(error) if error.is_fatal() => {
+                    return Err(TeleoperateError::Lost { arm: "follower", error: Box::new(error) });
+                }
                 Err(error) => self.meters.failed("follower", &error),
             }
             if let Some(playback) = &mut self.playback {
@@ -274,7 +276,7 @@ impl Latest {
                 self.answered = Instant::now();
             }
             Err(error) if error.is_fatal() || self.answered.elapsed() > LONGEST_SILENCE => {
-                return Err(TeleoperateError::Lost { arm: self.arm, error });
+                return Err(TeleoperateError::Lost { arm: self.arm, error: Box::new(error) });
             }
             Err(error) => {
                 meters.failed(self.arm, &error);

@@ -138,7 +138,7 @@ impl Bus {
     }
 
     /// Asks whether a motor is there, and listens for another one with the same id: true when there is one. Costs
-    /// [`QUIET`] more than [`Bus::ping`].
+    /// 1 ms more than [`Bus::ping`].
     pub fn ping_doubled(&mut self, id: u8, deadline: Instant) -> Result<bool, ArmError> {
         for _ in 0..DOUBLE_TRIES {
             self.ping(id, deadline)?;

@@ -78,9 +78,9 @@ fn permission(path: &str) -> String {
 
 /// Name of a user by `/etc/passwd`, or the number.
 fn user_name(passwd: &str, uid: u32) -> String {
-    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let named = fields.filter(|fields| fields.get(2).is_some_and(|id| id.parse() == Ok(uid)));
-    named.map(|fields| fields[0].to_string()).next().unwrap_or_else(|| uid.to_string())
+    let mut entries = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let named = entries.find(|fields| fields.get(2).is_some_and(|id| id.parse() == Ok(uid)));
+    named.map_or_else(|| uid.to_string(), |fields| fields[0].to_string())
 }
 
 /// What decides whether a user may open a device.
@@ -100,16 +100,15 @@ impl Access<'_> {
 
     fn remedy(&self) -> String {
         let Access { mode, gid, user, .. } = self;
-        let fields = self.groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        let entry = fields.filter(|fields| fields.len() == 4 && fields[2].parse() == Ok(*gid)).next();
+        let mut entries = self.groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let entry = entries.find(|fields| fields.len() == 4 && fields[2].parse() == Ok(*gid));
         let group = entry.as_ref().map_or_else(|| gid.to_string(), |fields| fields[0].to_string());
         let listed = entry.is_some_and(|fields| fields[3].split(',').any(|member| member == *user));
         if mode & Self::READ_WRITE != Self::READ_WRITE || *gid == 0 {
             // Being in the group would not help, or would be too much.
             return format!(
-                "it belongs to the group {group} with mode {mode:04o}, which opens it to nobody else; add a udev rule \
-                 such as SUBSYSTEM==\"tty\", KERNEL==\"{}\", MODE=\"0660\", GROUP=\"dialout\"",
-                "ttyACM*|ttyUSB*"
+                "it belongs to the group {group} with mode {mode:04o}, which opens it to nobody else; add a udev rule such as \
+                 KERNEL==\"ttyACM*|ttyUSB*\", MODE=\"0660\", GROUP=\"dialout\""
             );
         }
         if self.session.contains(gid) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Every command of [`SimBus::command`] and what it does.
 pub const COMMANDS: [(&str, &str); 17] = [
     ("lose [MOTOR] [COUNT]", "the next COUNT replies of MOTOR are never sent"),
-    ("late TIME [MOTOR] [COUNT]", "they are sent TIME later: 60ms, or 2 for two requests later"),
+    ("late TIME [MOTOR] [COUNT]", "they come later: 60ms, or 2 for two requests"),
     ("corrupt [MOTOR] [COUNT]", "their checksums are wrong"),
     ("noise before|instead|behind [MOTOR] [COUNT]", "bytes that no servo has sent stand there"),
     ("clear", "no reply meets any of these faults any more"),
@@ -18,10 +18,10 @@ pub const COMMANDS: [(&str, &str); 17] = [
     ("missing MOTOR", "the servo is off the bus"),
     ("back MOTOR", "it is on the bus again"),
     ("only MOTOR", "no other is on the bus"),
-    ("slow MS", "all bytes come MS milliseconds later; 0: at once again"),
+    ("slow MS", "all bytes come MS milliseconds later"),
     ("power", "the arm's power is switched off and on"),
     ("turn MOTOR POSITION", "a hand turns the joint to a position, in steps"),
-    ("read MOTOR REGISTER", "answers with the register's value, such as `ok 2047`"),
+    ("read MOTOR REGISTER", "answers with its value, such as `ok 2047`"),
     ("write MOTOR REGISTER VALUE", "sets it, past the bus and its rules"),
     ("registers", "answers with the names of all registers"),
 ];

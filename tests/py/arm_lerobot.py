@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from lerobot.configs.dataset import DatasetRecordConfig
 from lerobot.motors import motors_bus
+from lerobot.motors.feetech import feetech
 from lerobot.robots.so_follower import SO101Follower, SOFollowerRobotConfig
 from lerobot.scripts import lerobot_record
 from lerobot.teleoperators.so_leader import SO101Leader, SOLeaderTeleopConfig
@@ -28,10 +29,18 @@ from lerobot.teleoperators.so_leader import SO101Leader, SOLeaderTeleopConfig
 MOTORS = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]
 FEATURES = [f"{motor}.pos" for motor in MOTORS]
 FPS = 30
-SECONDS = 5
+SECONDS = 8
 TASK = "Follow the leader"
 # The recorder approaches the leader's pose; rows of that way have no counterpart.
 LEAST_ROWS = 60
+
+
+def wait_long(port_handler, _length):
+    """LeRobot's own patience, 50 ms, is less than a busy machine may take; an answer that is not expected is not waited for."""
+    port_handler.setPacketTimeoutMillis(10_000)
+
+
+feetech.patch_setPacketTimeout = wait_long
 
 
 class Faults(list):

@@ -247,12 +247,13 @@ impl Bench {
         };
         self.bus.set_baud(one.baud)?;
         for register in LOOKS {
-            match self.read(one.id, register) {
-                Err(ArmError::Checksum { .. } | ArmError::Foreign { .. }) => {
-                    return Err(Obstacle::Doubled { joint, id: one.id });
-                }
-                other => other?,
-            };
+            let Err(error) = self.read(one.id, register) else { continue };
+            // The last of several broken tries may have ended in silence.
+            let is_broken = |error: &ArmError| matches!(error, ArmError::Checksum { .. } | ArmError::Foreign { .. });
+            if is_broken(&error) || self.bus.take_faults().iter().any(is_broken) {
+                return Err(Obstacle::Doubled { joint, id: one.id });
+            }
+            return Err(error.into());
         }
         match self.read(one.id, reg::MODEL)? {
             reg::STS3215 => Ok(one),

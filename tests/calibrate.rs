@@ -48,7 +48,7 @@ impl Bench {
         self.lab.path(&format!("{FOLDER}/f1.json"))
     }
 
-    fn arguments<'a>(&self, more: &[&'a str]) -> Vec<String> {
+    fn arguments(&self, more: &[&str]) -> Vec<String> {
         let port = format!("--robot.port={}", self.sim.path());
         let first = ["calibrate", "--config", "lab.toml", "--robot.id=f1", &port].map(String::from);
         first.into_iter().chain(more.iter().map(|argument| argument.to_string())).collect()
@@ -122,7 +122,7 @@ impl Bench {
         self.sim.turn(id, position);
         terminal.wait_until(&format!("{name} at {position}"), |screen| {
             let text = screen.contents();
-            let columns = text.lines().filter_map(|line| line.trim().strip_prefix(name)).last().unwrap_or_default();
+            let columns = text.lines().filter_map(|line| line.trim().strip_prefix(name)).next_back().unwrap_or_default();
             columns.split_whitespace().nth(1) == Some(&position.to_string())
         });
     }

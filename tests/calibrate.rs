@@ -122,7 +122,8 @@ impl Bench {
         self.sim.turn(id, position);
         terminal.wait_until(&format!("{name} at {position}"), |screen| {
             let text = screen.contents();
-            let columns = text.lines().filter_map(|line| line.trim().strip_prefix(name)).next_back().unwrap_or_default();
+            let columns =
+                text.lines().filter_map(|line| line.trim().strip_prefix(name)).next_back().unwrap_or_default();
             columns.split_whitespace().nth(1) == Some(&position.to_string())
         });
     }

@@ -183,7 +183,7 @@ const ALL: usize = 1 << 20;
 /// The silent arm's last values stand in the row, marked, and the other one's are new.
 #[test]
 fn an_arm_that_does_not_answer_does_not_cost_the_other_one_its_row() {
-    for (silent, reused, prefix) in [(0, 0..6, "left_"), (1, 6..12, "right_")] {
+    for (silent, reused) in [(0, 0..6), (1, 6..12)] {
         let (buses, clock) = buses(SimKind::Leader);
         let turn = |to: i32| buses.iter().for_each(|bus| (1..=6).for_each(|motor| bus.turn(motor, to)));
         turn(2000);
@@ -199,9 +199,10 @@ fn an_arm_that_does_not_answer_does_not_cost_the_other_one_its_row() {
             let stands = during.values[index] == before.values[index];
             assert_eq!(stands, reused.contains(&index), "{index}: {before:?}, {during:?}");
         }
-        let faults = pair.take_faults();
-        let motors: Vec<&str> = faults.iter().filter_map(|fault| Some(fault.motor()?.name)).collect();
-        assert!(!motors.is_empty() && motors.iter().all(|motor| motor.starts_with(prefix)), "{motors:?}");
+        // When no motor answers it is the arm that is named, by its port.
+        let faults: Vec<String> = pair.take_faults().iter().map(ToString::to_string).collect();
+        let place = format!("{}:", buses[silent].path());
+        assert!(!faults.is_empty() && faults.iter().all(|fault| fault.starts_with(&place)), "{faults:?}");
     }
 }
 
@@ -220,7 +221,8 @@ fn silence_of_one_for_long_or_of_both_is_an_error() {
         }
     };
     assert!(start.elapsed() > LONGEST_SILENCE, "{error}");
-    assert_eq!((error.kind(), error.motor().unwrap().name), ("timeout", "right_shoulder_pan"));
+    let place = format!("{}:", buses[1].path());
+    assert!(error.kind() == "timeout" && error.to_string().starts_with(&place), "{error}");
     buses[0].inject(Fault::Lost, None, ALL);
     let error = pair.action(soon()).unwrap_err();
     assert_eq!(error.kind(), "timeout");

@@ -108,6 +108,8 @@ pub struct Decoder {
     buffer: Vec<u8>,
     /// Bytes that were no part of a packet, since [`Decoder::take_skipped`].
     skipped: usize,
+    /// So many of the next bytes belong to a packet that was broken.
+    broken: usize,
 }
 
 impl Decoder {
@@ -119,7 +121,7 @@ impl Decoder {
     /// Forgets everything that has arrived.
     pub fn clear(&mut self) {
         self.buffer.clear();
-        self.skipped = 0;
+        (self.skipped, self.broken) = (0, 0);
     }
 
     /// How many bytes were noise between packets, since the last call. Those of broken packets are not counted.
@@ -151,11 +153,12 @@ impl Decoder {
             let expected = checksum(content);
             if expected != found {
                 // Only the first byte goes: the real header may stand inside what looked like a packet.
-                self.buffer.drain(..1);
+                self.take(1);
+                self.broken = self.broken.max(3 + length);
                 return Some(Err(BadChecksum { id, expected, found }));
             }
             let packet = Packet { id, code: content[2], params: content[3..].to_vec() };
-            self.buffer.drain(..4 + length);
+            self.take(4 + length);
             return Some(Ok(packet));
         }
     }
@@ -171,8 +174,13 @@ impl Decoder {
     }
 
     fn skip(&mut self, bytes: usize) {
+        self.skipped += bytes.saturating_sub(self.broken);
+        self.take(bytes);
+    }
+
+    fn take(&mut self, bytes: usize) {
         self.buffer.drain(..bytes);
-        self.skipped += bytes;
+        self.broken = self.broken.saturating_sub(bytes);
     }
 }
 
@@ -261,6 +269,10 @@ mod tests {
         decoder.push(&good.encode());
         assert_eq!(all(&mut decoder, 2), (vec![good], 1));
         assert!(decoder.is_empty());
+        assert_eq!(decoder.take_skipped(), 0, "a broken packet is no noise");
+        decoder.push(&[&[0, 7][..], &broken, &[9]].concat());
+        assert_eq!(all(&mut decoder, 2), (vec![], 1));
+        assert_eq!(decoder.take_skipped(), 3, "what stands before and behind it is");
     }
 
     proptest! {

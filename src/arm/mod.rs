@@ -30,7 +30,7 @@ pub mod trajectory;
 pub use error::{ArmError, Motor};
 pub use motors::Health;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, period};
 use crate::config::arms::{Side, followers, leaders};
 use crate::config::schema;
 use bimanual::Pair;
@@ -39,6 +39,19 @@ use std::time::{Duration, Instant};
 
 /// An arm, or one of its motors, that has not answered for so long is taken for lost, and the arm is connected anew.
 pub const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+
+/// The first answer of an arm that is connected and has to do nothing else may take so long.
+pub const FIRST_ANSWER: Duration = Duration::from_secs(5);
+/// What of a tick's period the talk with an arm may take.
+const SHARE_OF_PERIOD: f64 = 0.9;
+/// In simulated time nothing is missed, and a loaded machine must not change the result.
+const SIMULATED_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Until when the talk with an arm may take that begins now, at a tick of `fps`.
+pub fn tick_deadline(clock: &dyn Clock, fps: u32) -> Instant {
+    let time = if clock.is_simulated() { SIMULATED_DEADLINE } else { period(fps).mul_f64(SHARE_OF_PERIOD) };
+    Instant::now() + time
+}
 
 /// A leader that has said nothing for so long is said to be silent. From its first missing word on the follower is
 /// commanded no more and holds its goal; after this long it approaches the leader anew when that speaks again.

@@ -12,9 +12,9 @@ pub mod table;
 pub use meters::{Doing, Joint, Meters, Talk, Torque};
 
 use crate::arm::replay::Replay;
-use crate::arm::{self, ArmError, LEADER_SILENT_NS, LONGEST_SILENCE, Reading, Robot};
+use crate::arm::{self, ArmError, FIRST_ANSWER, LEADER_SILENT_NS, LONGEST_SILENCE, Reading, Robot, tick_deadline};
 use crate::beside::Beside;
-use crate::clock::{Clock, Hold, Rank, period, tick_ns};
+use crate::clock::{Clock, Hold, Rank, tick_ns};
 use crate::config::arms::followers;
 use crate::config::schema::{Teleop, TeleopKind};
 use crate::config::validate::problems;
@@ -27,12 +27,6 @@ use std::time::{Duration, Instant};
 
 /// Where there is no terminal a line is logged this often.
 pub const LINE: Duration = Duration::from_secs(1);
-/// The first answer of an arm that is connected and has to do nothing else may take so long.
-const FIRST_ANSWER: Duration = Duration::from_secs(5);
-/// What of a tick's period the talk with the arms may take.
-const SHARE_OF_PERIOD: f64 = 0.9;
-/// In simulated time nothing is missed, and a loaded machine must not change the result.
-const SIMULATED_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Why it could not begin, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +191,7 @@ impl Session<'_> {
 
     /// Reads both arms, sends the leader's values on, and notes what there was.
     fn tick(&mut self, tick: u64, state: &mut Latest, action: &mut Latest) -> Result<(), TeleoperateError> {
-        let deadline = self.deadline();
+        let deadline = tick_deadline(self.clock.as_ref(), self.config.dataset.fps);
         if let Some(playback) = &mut self.playback {
             playback.cue(tick);
         }
@@ -234,15 +228,6 @@ impl Session<'_> {
         leader.take_faults().iter().for_each(|fault| self.meters.failed("leader", fault));
         self.meters.show(&state.reading, &action.reading, &self.robot.health());
         Ok(())
-    }
-
-    fn deadline(&self) -> Instant {
-        let time = if self.clock.is_simulated() {
-            SIMULATED_DEADLINE
-        } else {
-            period(self.config.dataset.fps).mul_f64(SHARE_OF_PERIOD)
-        };
-        Instant::now() + time
     }
 
     fn let_go(&mut self) {

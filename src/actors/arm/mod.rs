@@ -17,8 +17,8 @@ use super::ticker::Tick;
 use super::worker::{Lost, Worker, or_panic};
 use crate::arm::let_go::Connected;
 use crate::arm::replay::Replay;
-use crate::arm::{ArmError, LONGEST_SILENCE, Reading};
-use crate::clock::{Clock, Hold, Stamp, period};
+use crate::arm::{ArmError, FIRST_ANSWER, LONGEST_SILENCE, Reading, tick_deadline};
+use crate::clock::{Clock, Hold, Stamp};
 use crate::config::Config;
 use crate::devices::Devices;
 use crate::events::Event;
@@ -131,12 +131,6 @@ pub struct ArmActor;
 
 /// How often a thread looks whether it should stop.
 const POLL: Duration = Duration::from_millis(100);
-/// The first answer of an arm that is connected and has to do nothing else may take so long.
-const FIRST_ANSWER: Duration = Duration::from_secs(5);
-/// What of a tick's period the talk with an arm may take.
-const SHARE_OF_PERIOD: f64 = 0.9;
-/// In simulated time nothing is missed, and a loaded machine must not change the result.
-const SIMULATED_DEADLINE: Duration = Duration::from_secs(60);
 
 impl Actor for ArmActor {
     type Msg = ArmMessage;
@@ -237,12 +231,7 @@ fn count(role: Role, error: &ArmError) -> &'static str {
 }
 
 fn deadline(arguments: &ArmArguments) -> Instant {
-    let time = if arguments.clock.is_simulated() {
-        SIMULATED_DEADLINE
-    } else {
-        period(arguments.config.dataset.fps).mul_f64(SHARE_OF_PERIOD)
-    };
-    Instant::now() + time
+    tick_deadline(arguments.clock.as_ref(), arguments.config.dataset.fps)
 }
 
 /// The next tick, or whatever comes; `None` when the thread should end.

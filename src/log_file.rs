@@ -160,6 +160,7 @@ pub struct Logging {
 
 impl Drop for Logging {
     fn drop(&mut self) {
+        screen::flush();
         if let Some((lines, written)) = self.queue.take() {
             // No room in the queue: the disk hangs, or is far behind. What is logged after this is lost.
             if lines.try_send(Vec::new()).is_ok() {

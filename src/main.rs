@@ -111,6 +111,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
+            screen::flush();
             let _ = writeln!(std::io::stderr(), "recorder: {}", in_full(&error));
             ExitCode::from(exit_code(&error))
         }
@@ -149,8 +150,9 @@ fn in_full(error: &anyhow::Error) -> String {
     })
 }
 
-/// Writes to standard output; whoever reads it may go away in between.
+/// Writes to standard output, after what was logged; whoever reads it may go away in between.
 fn print(text: &str) -> anyhow::Result<u8> {
+    screen::flush();
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
         _ => Ok(0),

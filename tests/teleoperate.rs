@@ -2,10 +2,11 @@
 
 mod program;
 mod run_support;
+mod terminal_support;
 
 use arrow_array::{Array, FixedSizeListArray, Float32Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use program::{Lab, Running, Signal};
+use program::{Lab, PATIENCE, Running, Signal};
 use recorder::arm::feetech::registers as reg;
 use recorder::arm::sim::{Fault, SimBus, SimKind};
 use recorder::clock::Clock;
@@ -17,6 +18,7 @@ use run_support::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use terminal_support::Terminal;
 
 /// Arms on buses that the test holds.
 struct Arms {
@@ -255,18 +257,50 @@ fn a_follower_that_is_lost_ends_it() {
     assert!(text.contains("was lost") && text.contains("torque-off was tried on every motor"), "{text}");
 }
 
-/// A run of the program whose arms are on buses of the test's.
-fn start(lab: &Lab, arms: &Arms, arguments: &[&str]) -> Running {
-    let mut command = lab.command(env!("CARGO_BIN_EXE_recorder"));
-    command.args(arguments).args(["--config", "lab.toml", "--robot.id=f", "--teleop.id=l"]);
+/// Arguments of a run of the program whose arms are on buses of the test's.
+fn arguments(arms: &Arms, command: &[&str]) -> Vec<String> {
+    let mut arguments = [command, &["--config", "lab.toml", "--robot.id=f", "--teleop.id=l"]].concat();
     let dir = arms.dir.path().display().to_string();
-    for table in ["robot", "teleop"] {
-        command.arg(format!("--{table}.calibration_dir={dir}"));
+    let keys: Vec<String> = [("robot", &arms.config.robot.port), ("teleop", &arms.config.teleop.port)]
+        .iter()
+        .flat_map(|(table, port)| {
+            let port = port.as_deref().unwrap();
+            [format!("--{table}.calibration_dir={dir}"), format!("--{table}.port={port}")]
+        })
+        .collect();
+    arguments.extend(keys.iter().map(String::as_str));
+    arguments.into_iter().map(String::from).collect()
+}
+
+/// Such a run.
+fn start(lab: &Lab, arms: &Arms, command: &[&str]) -> Running {
+    let mut program = lab.command(env!("CARGO_BIN_EXE_recorder"));
+    program.args(arguments(arms, command));
+    Running::of(program)
+}
+
+/// Somebody has pressed Ctrl-S: the table stands still, the arm does not.
+#[test]
+fn a_stopped_terminal_does_not_stop_the_arm() {
+    let (lab, arms) = (Lab::new(), Arms::new(real(), &[]));
+    let arguments = arguments(&arms, &["teleoperate"]);
+    let mut terminal = Terminal::run(&lab, 100, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    terminal.wait_for("Ctrl-C, Esc or q: end, with torque off");
+    terminal.stop();
+    let (leader, follower) = (arms.leader.as_ref().unwrap(), arms.follower.as_ref().unwrap());
+    let talk = follower.tap();
+    let goal = || follower.peek(1, reg::GOAL_POSITION).unwrap();
+    // Long enough for many tables; then it follows still.
+    (0..100).for_each(|_| drop(talk.recv_timeout(PATIENCE).expect("the loop stands still")));
+    let before = goal();
+    leader.turn(1, 2600);
+    while goal() == before {
+        talk.recv_timeout(PATIENCE).expect("the loop stands still");
     }
-    for (table, port) in [("robot", &arms.config.robot.port), ("teleop", &arms.config.teleop.port)] {
-        command.arg(format!("--{table}.port={}", port.as_deref().unwrap()));
-    }
-    Running::of(command)
+    terminal.resume();
+    terminal.press("q");
+    assert_eq!(terminal.end("the follower's torque is off"), Some(0));
+    assert_eq!(arms.torque(), [0; 6]);
 }
 
 #[test]

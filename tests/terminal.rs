@@ -4,8 +4,9 @@ mod dataset_support;
 mod program;
 mod terminal_support;
 
-use program::Lab;
+use program::{Lab, PATIENCE};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 use terminal_support::{ROWS, Terminal};
 use vt100::{Color, Screen};
 
@@ -58,6 +59,29 @@ fn ctrl_c_and_escape_save_the_take() {
         let checked = dataset_support::check(&lab.root());
         assert!(checked.ends_with(" 1 episodes, 0 bad"), "{checked}");
     }
+}
+
+/// Somebody has pressed Ctrl-S, or the way to the terminal is slow: recording goes on, and is shown when there is a way.
+#[test]
+fn a_stopped_terminal_holds_up_no_run() {
+    let lab = Lab::new();
+    let mut terminal = Terminal::start(&lab, 100, &["--dataset.num_episodes=1000"]);
+    terminal.wait_for("● RECORDING");
+    terminal.stop();
+    let saved = || std::fs::read_dir(lab.root().join("data/chunk-000")).map_or(0, |files| files.count());
+    let before = saved();
+    let end = Instant::now() + PATIENCE;
+    while saved() < before + 4 {
+        assert!(Instant::now() < end, "{} episodes were saved, {before} before the terminal was stopped", saved());
+        // Files of another process: nobody tells of them.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminal.resume();
+    terminal.wait_for(&format!("episode {} of 1000", saved()));
+    terminal.press("q");
+    assert_eq!(terminal.end("discarded, 0 failed"), Some(0));
+    let checked = dataset_support::check(&lab.root());
+    assert!(checked.ends_with(" 0 bad"), "{checked}");
 }
 
 /// Closing the window leaves nobody to read what is said.

@@ -5,6 +5,7 @@ pub mod access;
 pub mod http;
 pub mod keys;
 pub mod network;
+mod printer;
 pub mod scrapes;
 pub mod screen;
 pub mod view;

@@ -1,14 +1,19 @@
 //! The terminal: log lines above, a live block below. Where there is no terminal: log lines only.
 //!
-//! The block is drawn over in place, in one write, between the marks of a synchronised update: nothing flickers.
+//! The block is drawn over in place, in one write, between the marks of a synchronised update: nothing flickers. Whoever
+//! logs or draws never waits for the terminal, see [`printer`](super::printer).
 
+use super::printer::{Printer, Say};
 use super::view;
 use crate::status::Status;
 use rustix::termios::tcgetwinsize;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
+use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
+/// The last words are waited for this long: the terminal may be stopped.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Terminals that do not know synchronised updates pass over them.
 const BEGIN: &str = "\x1b[?2026h";
 const END: &str = "\x1b[?2026l";
@@ -18,6 +23,7 @@ const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
+const BELL: &str = "\x07";
 
 /// What is on the terminal now.
 #[derive(Default)]
@@ -28,9 +34,56 @@ struct Screen {
     live: bool,
 }
 
-fn screen() -> MutexGuard<'static, Screen> {
-    static SCREEN: OnceLock<Mutex<Screen>> = OnceLock::new();
-    SCREEN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+impl Screen {
+    /// What to write so that it is done, on a terminal of so many columns.
+    fn render(&mut self, say: Say, columns: usize) -> Vec<u8> {
+        match say {
+            Say::Begin => {
+                self.live = true;
+                HIDE_CURSOR.into()
+            }
+            Say::Lines(text) if !self.live => text,
+            Say::Lines(text) => {
+                let text = String::from_utf8_lossy(&text).replace('\n', "\r\n");
+                [BEGIN, &up(&self.block, columns), CLEAR_BELOW, &text, &painted(&self.block), END].concat().into()
+            }
+            Say::Block(lines) => {
+                let out = [BEGIN, &up(&self.block, columns), &painted(&lines), CLEAR_BELOW, END].concat();
+                self.block = lines;
+                out.into()
+            }
+            Say::Bell => BELL.into(),
+            Say::End => {
+                self.live = false;
+                let block = std::mem::take(&mut self.block);
+                [&up(&block, columns), CLEAR_BELOW, SHOW_CURSOR].concat().into()
+            }
+        }
+    }
+}
+
+/// The one of this process, with its thread.
+fn printer() -> &'static Printer {
+    static PRINTER: OnceLock<Printer> = OnceLock::new();
+    static THREAD: OnceLock<bool> = OnceLock::new();
+    let printer = PRINTER.get_or_init(Printer::default);
+    // Without a thread nothing can be shown, and nothing could be recorded either.
+    THREAD.get_or_init(|| std::thread::Builder::new().name("terminal".into()).spawn(|| write(printer)).is_ok());
+    printer
+}
+
+fn write(printer: &Printer) {
+    let mut screen = Screen::default();
+    loop {
+        let say = printer.take();
+        // Nobody may be there to read it any more, which must not keep a take from being saved: that is no error.
+        let _ = io::stderr().write_all(&screen.render(say, size().0));
+    }
+}
+
+/// Waits until what was said is on the terminal, or what is left is not going to be.
+pub fn flush() {
+    printer().flush(FAREWELL);
 }
 
 /// True when there is a person's terminal to draw on and to take keys from.
@@ -53,8 +106,7 @@ impl Live {
     /// Takes the terminal over. `None` when that fails: then there are lines.
     pub fn start() -> Option<Live> {
         crossterm::terminal::enable_raw_mode().ok()?;
-        screen().live = true;
-        let _ = io::stderr().write_all(HIDE_CURSOR.as_bytes());
+        printer().say(Say::Begin);
         // A part may panic and be replaced while the run goes on.
         std::panic::set_hook(Box::new(|panic| {
             let _ = LogWriter.write_all(format!("{panic}\n").as_bytes());
@@ -70,33 +122,24 @@ impl Live {
     /// Draws what `block` makes for the window's columns and rows: fewer lines than rows, none longer than the columns.
     pub fn paint(&self, block: impl FnOnce(usize, usize) -> Vec<String>) {
         let (columns, rows) = size();
-        let mut screen = screen();
         // The last column stays free: some terminals go to the next line after it.
         let lines = block(columns.saturating_sub(1), rows);
-        let lines: Vec<String> =
-            lines.into_iter().map(|line| if self.coloured { colour(&line) } else { line }).collect();
-        let out = [BEGIN, &up(&screen.block, columns), &painted(&lines), CLEAR_BELOW, END].concat();
-        screen.block = lines;
-        let _ = io::stderr().write_all(out.as_bytes());
+        let lines = lines.into_iter().map(|line| if self.coloured { colour(&line) } else { line });
+        printer().say(Say::Block(lines.collect()));
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        let mut screen = screen();
-        screen.live = false;
-        let block = std::mem::take(&mut screen.block);
-        let out = [&up(&block, size().0), CLEAR_BELOW, SHOW_CURSOR].concat();
-        let _ = io::stderr().write_all(out.as_bytes());
+        printer().say(Say::End);
+        flush();
         let _ = crossterm::terminal::disable_raw_mode();
     }
 }
 
 /// Rings the bell of a person's terminal.
 pub fn ring() {
-    // Not in the middle of a drawing.
-    let _screen = screen();
-    let _ = io::stderr().write_all(b"\x07");
+    printer().say(Say::Bell);
 }
 
 /// Columns and rows of the terminal.
@@ -128,8 +171,7 @@ fn colour(line: &str) -> String {
     marks.iter().fold(line.to_string(), |line, mark| line.replacen(*mark, &format!("{RED}{mark}{PLAIN}"), 1))
 }
 
-/// Where log lines go: standard error, above the live block. Nobody may be there to read them any more, which must not
-/// keep a take from being saved: that they cannot be written is no error.
+/// Where log lines go: standard error, above the live block.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogWriter;
 
@@ -143,15 +185,7 @@ impl<'a> MakeWriter<'a> for LogWriter {
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let screen = screen();
-        if screen.live {
-            let text = String::from_utf8_lossy(bytes).replace('\n', "\r\n");
-            let block = &screen.block;
-            let out = [BEGIN, &up(block, size().0), CLEAR_BELOW, &text, &painted(block), END].concat();
-            let _ = io::stderr().write_all(out.as_bytes());
-        } else {
-            let _ = io::stderr().write_all(bytes);
-        }
+        printer().say(Say::Lines(bytes.to_vec()));
         Ok(bytes.len())
     }
 

@@ -3,7 +3,7 @@
 
 use crate::program::{Lab, PATIENCE};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{Action, LocalModes, Winsize, tcflow, tcgetattr, tcsetwinsize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::num::NonZero;
@@ -100,6 +100,16 @@ impl Terminal {
     pub fn resize(&self, rows: u16, columns: u16) {
         self.seen.0.lock().unwrap().screen_mut().set_size(nonzero(rows), nonzero(columns));
         tcsetwinsize(&self.line, winsize(rows, columns)).unwrap();
+    }
+
+    /// Takes no output any more, as after Ctrl-S: whoever writes waits.
+    pub fn stop(&self) {
+        tcflow(&self.line, Action::OOff).unwrap();
+    }
+
+    /// Takes what has waited.
+    pub fn resume(&self) {
+        tcflow(&self.line, Action::OOn).unwrap();
     }
 
     /// Closes the window: the kernel tells the program by SIGHUP once nobody reads any more.

@@ -87,6 +87,23 @@ fn a_motor_that_never_answers_is_named_at_the_deadline() {
     check(error, "timeout", &["motor 3 (elbow_flex)", sim.path()]);
 }
 
+/// A broken reply says more than the silence of a last try that the deadline cut short: of two motors with one id none is
+/// missing.
+#[test]
+fn a_broken_reply_is_named_also_when_the_last_try_is_cut_short() {
+    let sim = follower_bus();
+    for (retries, broken, expected) in [(1, 1, "checksum"), (2, 2, "checksum"), (1, 0, "timeout")] {
+        let mut bus = bare_bus(&sim, ONE_TRY);
+        bus.retries = retries;
+        sim.inject(Fault::BadChecksum, Some(3), broken);
+        sim.inject(Fault::Lost, Some(3), retries + 1 - broken);
+        let error = bus.sync_read(&IDS, reg::PRESENT_POSITION, within(AMPLE)).unwrap_err();
+        check(error, expected, &["motor 3 (elbow_flex)", sim.path()]);
+        // Each try has one error, and is counted once.
+        assert_eq!(bus.take_faults().len(), retries, "{expected} after {broken} broken ones");
+    }
+}
+
 /// The requests that a question led to.
 fn asked(said: &std::sync::mpsc::Receiver<Vec<u8>>) -> Vec<Vec<u8>> {
     said.try_iter().map(|packet| packet[7..packet.len() - 1].to_vec()).collect()

@@ -95,6 +95,11 @@ pub trait Camera: Send {
     /// The next picture. `Err(CameraError::Timeout)` after `timeout` without one: the caller looks whether it should
     /// stop and asks again. Any other error means that the device must be opened anew.
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError>;
+    /// About once a second, between two pictures: looks whether the camera's controls are as they were set, and sets them
+    /// again. What was changed by somebody else, in words.
+    fn look_after(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Opens the camera `name`. Cameras that make their own time (`file`, `synthetic`) join `clock` with `rank` at once;

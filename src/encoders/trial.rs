@@ -154,16 +154,7 @@ pub struct Pictures {
 impl Pictures {
     /// Draws them: some 300 ms at 720p.
     pub fn open(width: u32, height: u32) -> Result<Pictures, String> {
-        let config = Camera {
-            kind: CameraKind::Synthetic,
-            index_or_path: None,
-            width,
-            height,
-            fps: FPS,
-            fourcc: "MJPG".into(),
-            on_loss: Default::default(),
-            realtime: false,
-        };
+        let config = Camera { fps: FPS, realtime: false, ..Camera::new(CameraKind::Synthetic, width, height) };
         let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(Stamp::default()));
         let camera = camera::open("trial", &config, &clock, Rank(0)).map_err(|error| error.to_string())?;
         Ok(Pictures { camera, budget: Budget::new(usize::MAX, usize::MAX) })

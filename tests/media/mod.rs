@@ -40,16 +40,7 @@ pub fn params(codec: Codec, width: u32, height: u32) -> StreamParams {
 
 pub fn camera(kind: CameraKind, path: Option<&Path>, width: u32, height: u32) -> Camera {
     let index_or_path = path.map(|path| IndexOrPath::Path(path.into()));
-    Camera {
-        kind,
-        index_or_path,
-        width,
-        height,
-        fps: 30,
-        fourcc: "MJPG".into(),
-        on_loss: Default::default(),
-        realtime: true,
-    }
+    Camera { index_or_path, ..Camera::new(kind, width, height) }
 }
 
 /// A picture from a function of the pixel, as a JPEG.

@@ -2,6 +2,7 @@
 
 use crate::budget::Credit;
 use crate::clock::Stamp;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Index of a camera in the configuration's order.
@@ -48,7 +49,8 @@ pub struct Frame {
     pub format: PixelFormat,
     pub width: u32,
     pub height: u32,
-    pub data: Vec<u8>,
+    /// Shared with the samples that are made of it, so that a JPEG is copied once: out of the device's memory.
+    pub data: Bytes,
     /// A frame without a credit does not exist.
     pub credit: Credit,
 }

@@ -316,7 +316,7 @@ fn read(file: &File, entry: Entry, credit: Credit) -> Result<Frame, Error> {
     file.read_exact_at(&mut header, entry.offset)?;
     file.read_exact_at(&mut data, entry.offset + HEADER_BYTES as u64)?;
     let record = Record::parse(&header, &data).map_err(|damage| Error::new(ErrorKind::InvalidData, damage))?;
-    Ok(record.frame(data, credit))
+    Ok(record.frame(data.into(), credit))
 }
 
 fn named(path: &Path) -> Result<File, Error> {

@@ -11,6 +11,7 @@ use crate::config::schema;
 use crate::devices::OpenCamera;
 use crate::frame::{CameraIndex, DropReason, Frame, PixelFormat};
 use crate::metrics;
+use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -158,17 +159,19 @@ fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode:
 /// The picture as a frame with its credit, or why it is none.
 fn frame(arguments: &CameraArguments, mode: &Mode, picture: &Picture<'_>, arrived: Stamp) -> CoordinatorMessage {
     let camera = arguments.index;
-    let bytes = picture.data.len();
+    let mut bytes = picture.data.len();
     let dropped = |reason| CoordinatorMessage::FrameDropped {
         camera,
         sequence: picture.sequence,
         captured: picture.captured,
         reason,
     };
-    if mode.format == PixelFormat::Mjpg
-        && let Err(error) = jpeg::parse_sized(picture.data, mode.width, mode.height)
-    {
-        return dropped(error.reason());
+    if mode.format == PixelFormat::Mjpg {
+        match jpeg::parse_sized(picture.data, mode.width, mode.height) {
+            // Padding behind the picture is left in the device's memory.
+            Ok(structure) => bytes = structure.end,
+            Err(error) => return dropped(error.reason()),
+        }
     }
     let credit = if arguments.clock.is_simulated() {
         // Time stands still while this thread waits: nothing is missed.
@@ -185,7 +188,7 @@ fn frame(arguments: &CameraArguments, mode: &Mode, picture: &Picture<'_>, arrive
             format: mode.format,
             width: mode.width,
             height: mode.height,
-            data: picture.data.to_vec(),
+            data: Bytes::copy_from_slice(&picture.data[..bytes]),
             credit,
         })),
         Err(Exhausted::Frames) => dropped(DropReason::NoCreditFrames),

@@ -17,6 +17,7 @@ pub mod yuv;
 
 use crate::config::schema::Codec;
 use crate::frame::DropReason;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ impl CodecError {
 /// sequence header in front of every key frame; MJPEG as the JPEG itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    pub data: Vec<u8>,
+    pub data: Bytes,
     /// A key frame: decoding can start here.
     pub sync: bool,
 }

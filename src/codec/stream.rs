@@ -5,6 +5,7 @@ use super::yuv::I420;
 use super::{CodecError, PixelHistogram, Preset, Sample, SampleFormat, jpeg};
 use crate::config::schema::{Codec, ColorRange};
 use crate::frame::{DropReason, Frame, PixelFormat};
+use bytes::Bytes;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use turbojpeg::{Subsamp, YuvImage};
@@ -70,7 +71,7 @@ enum Sink {
     Copy {
         format: Arc<SampleFormat>,
         /// The newest JPEG that could be stored.
-        jpeg: Vec<u8>,
+        jpeg: Bytes,
     },
 }
 
@@ -150,8 +151,7 @@ impl VideoStream {
                 });
                 match checked {
                     Ok(end) => {
-                        jpeg.clear();
-                        jpeg.extend_from_slice(&frame.data[..end]);
+                        *jpeg = frame.data.slice(..end);
                         None
                     }
                     Err(error) => Some(error.reason()),
@@ -184,12 +184,12 @@ fn unpack(frame: &Frame, picture: &mut I420) -> Result<(), DropReason> {
 }
 
 /// A mid-grey JPEG in 4:2:2, the sampling of most cameras.
-fn grey_jpeg(width: u32, height: u32) -> Result<Vec<u8>, CodecError> {
+fn grey_jpeg(width: u32, height: u32) -> Result<Bytes, CodecError> {
     let (width, height) = (width as usize, height as usize);
     let image =
         YuvImage { pixels: &vec![128; width * height * 2][..], width, align: 1, height, subsamp: Subsamp::Sub2x1 };
     let jpeg = turbojpeg::compress_yuv(image, 90).map_err(|error| turbojpeg_failed(error.to_string()))?;
-    Ok(jpeg.to_vec())
+    Ok(jpeg.to_vec().into())
 }
 
 fn turbojpeg_failed(words: String) -> CodecError {

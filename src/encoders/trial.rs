@@ -172,7 +172,7 @@ impl Pictures {
             format: PixelFormat::Mjpg,
             width,
             height,
-            data: picture.data.to_vec(),
+            data: picture.data.to_vec().into(),
             credit: self.budget.acquire(picture.data.len()),
         }))
     }

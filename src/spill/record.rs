@@ -12,6 +12,7 @@
 use crate::budget::Credit;
 use crate::clock::Stamp;
 use crate::frame::{Frame, PixelFormat};
+use bytes::Bytes;
 
 pub const HEADER_BYTES: usize = 80;
 /// Most bytes of one frame, twice those of YUYV at 8192x8192. A longer one is refused, and taken for damage when read.
@@ -121,7 +122,7 @@ impl Record {
     }
 
     /// The frame again.
-    pub fn frame(self, data: Vec<u8>, credit: Credit) -> Frame {
+    pub fn frame(self, data: Bytes, credit: Credit) -> Frame {
         let Record { camera, sequence, captured, arrived, format, width, height, .. } = self;
         Frame { camera, sequence, captured, arrived, format, width, height, data, credit }
     }

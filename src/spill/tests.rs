@@ -17,14 +17,14 @@ fn frame(budget: &Budget, k: u64) -> Arc<Frame> {
         format: if k.is_multiple_of(2) { PixelFormat::Mjpg } else { PixelFormat::Yuyv },
         width: 4,
         height: 2,
-        data: vec![k as u8; BYTES],
+        data: vec![k as u8; BYTES].into(),
         credit: budget.try_acquire(BYTES).unwrap(),
     })
 }
 
 fn facts(frame: &Frame) -> (usize, u64, Stamp, Stamp, PixelFormat, u32, u32, Vec<u8>) {
     let Frame { camera, sequence, captured, arrived, format, width, height, ref data, .. } = *frame;
-    (camera, sequence, captured, arrived, format, width, height, data.clone())
+    (camera, sequence, captured, arrived, format, width, height, data.to_vec())
 }
 
 /// Pops everything, checking rows and facts: `frames[i]` is the frame that row `i + first` shows.

@@ -1,4 +1,7 @@
 //! Cameras behind one trait. A camera is opened, asked for pictures one by one by its own thread, and dropped.
+//!
+//! A picture is bytes and a [`PixelFormat`]: streams of 16 bits a pixel (depth, infrared) need a format of their own there and
+//! a way to store them, and nothing here stands against it; neither is there yet.
 
 mod container;
 pub mod file;
@@ -18,7 +21,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mode {
     pub format: PixelFormat,
+    /// Pixels of a captured picture, before it is turned or cut.
     pub width: u32,
+    /// Pixels of a captured picture, before it is turned or cut.
     pub height: u32,
     /// Frames a second as (numerator, denominator).
     pub fps: (u32, u32),
@@ -31,6 +36,7 @@ pub struct Picture<'a> {
     pub sequence: u64,
     /// When it was taken, on the monotonic clock.
     pub captured: Stamp,
+    /// As [`Mode::format`] says; the rows of raw pictures without padding.
     pub data: &'a [u8],
 }
 
@@ -140,5 +146,6 @@ fn jpeg_mode(name: &str, config: &schema::Camera) -> Result<Mode, CameraError> {
     if config.fps == 0 {
         return setting("fps", "0".into(), "at least 1 frame a second");
     }
-    Ok(Mode { format: PixelFormat::Mjpg, width: config.width, height: config.height, fps: (config.fps, 1) })
+    let (width, height) = config.captured_size();
+    Ok(Mode { format: PixelFormat::Mjpg, width, height, fps: (config.fps, 1) })
 }

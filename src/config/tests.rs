@@ -77,6 +77,36 @@ fn what_nvenc_takes() {
     }
 }
 
+/// What is recorded of a picture, and what `copy` can store.
+#[test]
+fn rotation_and_crop() {
+    let (codec, fourcc) = ("dataset.encoder.codec", "robot.cameras.front.fourcc");
+    let v4l = [("robot.cameras.front.type", "v4l"), ("robot.cameras.front.index_or_path", "987")];
+    let size = [("robot.cameras.front.width", "480"), ("robot.cameras.front.height", "640")];
+    let (rotation, crop) = ("robot.cameras.front.rotation", "robot.cameras.front.crop");
+    let low = "{left = 0, top = 480, width = 480, height = 160}";
+    let with_size = |more: &[(&str, &str)]| with(SMALL, &[&size[..], more].concat());
+    for good in [
+        &[(rotation, "90")][..],
+        &[(rotation, "-90"), (crop, low)],
+        &[(crop, "{left = 0, top = 0, width = 480, height = 640}"), (codec, "copy")],
+        &[v4l[0], v4l[1], (fourcc, "NV12"), (rotation, "180")],
+        &[v4l[0], v4l[1], (fourcc, "GREY"), (crop, low)],
+    ] {
+        with_size(good).unwrap_or_else(|error| panic!("{good:?}: {error}"));
+    }
+    for (bad, expected) in [
+        (&[(crop, "{left = 0, top = 482, width = 480, height = 160}")][..], "within 480x640"),
+        (&[(rotation, "90"), (crop, "{left = 16, top = 0, width = 480, height = 160}")], "within 480x640"),
+        (&[(rotation, "180"), (codec, "copy")], "cannot be turned or cut"),
+        (&[(crop, low), (codec, "copy")], "cannot be turned or cut"),
+        (&[v4l[0], v4l[1], (fourcc, "NV12"), (codec, "copy")], "MJPG where dataset.encoder.codec"),
+    ] {
+        let error = with_size(bad).expect_err(expected);
+        assert!(error.contains(expected), "{bad:?}: {error}");
+    }
+}
+
 #[test]
 fn defaults_are_lerobots() {
     let config = with(SMALL, &[]).unwrap();
@@ -118,7 +148,11 @@ fn each_mistake_is_named_with_place_expected_found_and_remedy() {
     check("dataset.encoder.preset", "turbo", &["dataset.encoder.preset", "turbo", "medium"]);
     check("dataset.encoder.encoder_type", "qsv", &["dataset.encoder.encoder_type", "qsv", "software"]);
     check("robot.cameras.front.fourcc", "MJP", &["robot.cameras.front.fourcc", "exactly four characters"]);
-    check("robot.cameras.front.fourcc", "H264", &["robot.cameras.front.fourcc", "MJPG or YUYV"]);
+    check("robot.cameras.front.fourcc", "YV12", &["robot.cameras.front.fourcc", "MJPG, YUYV, NV12 or GREY"]);
+    check("robot.cameras.front.fourcc", "NV12", &["robot.cameras.front.fourcc", "MJPG for file and synthetic"]);
+    check("robot.cameras.front.rotation", "45", &["robot.cameras.front.rotation", "found 45", "0, 90, 180 or 270"]);
+    check("robot.cameras.front.crop", "{left=1,top=0,width=64,height=64}", &["robot.cameras.front.crop", "even"]);
+    check("robot.cameras.front.crop", "{left=0,top=0,width=8,height=64}", &["robot.cameras.front.crop", "16x16"]);
     check("robot.cameras.front.width", "641", &["robot.cameras.front.width", "even"]);
     check("robot.cameras.front.type", "v4l", &["robot.cameras.front.index_or_path", "/dev/v4l/by-id"]);
     check("robot.cameras.front.type", "gopro", &["robot.cameras.front.type", "gopro", "v4l"]);

@@ -1,6 +1,7 @@
 //! A device on its way to streaming: what is set, and what it answers.
 
 use super::modes::offers;
+use super::rows::Rows;
 use crate::camera::{CameraError, Mode};
 use crate::config::schema;
 use crate::frame::PixelFormat;
@@ -27,7 +28,12 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    pub fn start(self, config: &schema::Camera, format: PixelFormat) -> Result<(Mode, Stream<'static>), CameraError> {
+    /// Sets everything and starts to stream; a raw picture's rows lie as it says.
+    pub fn start(
+        self,
+        config: &schema::Camera,
+        format: PixelFormat,
+    ) -> Result<(Mode, Option<Rows>, Stream<'static>), CameraError> {
         if let Err(error) = std::fs::metadata(self.path) {
             return Err(self.io("opening", error));
         }
@@ -36,25 +42,36 @@ impl Opening<'_> {
         if !capabilities.capabilities.contains(Capability::VIDEO_CAPTURE | Capability::STREAMING) {
             return Err(self.not_capture(format!("{}, which captures no video", capabilities.card)));
         }
-        self.set_format(&device, config, format)?;
+        let (width, height) = config.captured_size();
+        let rows = self.set_format(&device, format, width, height)?;
         let fps = self.set_rate(&device, config.fps);
         let stream = self.stream(&device).map_err(|error| self.io("starting to stream from", error))?;
-        Ok((Mode { format, width: config.width, height: config.height, fps }, stream))
+        Ok((Mode { format, width, height, fps }, rows, stream))
     }
 
     /// One call sets the fourcc and the size: a driver looks for the size among those of the fourcc.
-    fn set_format(self, device: &Device, config: &schema::Camera, format: PixelFormat) -> Result<(), CameraError> {
+    fn set_format(
+        self,
+        device: &Device,
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+    ) -> Result<Option<Rows>, CameraError> {
         let fourcc = FourCC::new(&format.fourcc());
-        let set = device.set_format(&Format::new(config.width, config.height, fourcc));
-        let found = match set {
+        let found = match device.set_format(&Format::new(width, height, fourcc)) {
             Ok(set) => {
                 let same_format = PixelFormat::from_fourcc(&set.fourcc.repr) == Some(format);
-                let packed = format == PixelFormat::Mjpg || set.stride == config.width * 2;
-                if same_format && packed && (set.width, set.height) == (config.width, config.height) {
-                    return Ok(());
+                let rows = Rows::of(format, width, height, set.stride);
+                match rows {
+                    Ok(rows) if same_format && (set.width, set.height) == (width, height) => return Ok(rows),
+                    Err(length) if same_format && set.width == width => {
+                        format!(
+                            "{} {}x{} with rows of {} bytes instead of {length}",
+                            set.fourcc, width, set.height, set.stride
+                        )
+                    }
+                    _ => format!("{} {}x{}", set.fourcc, set.width, set.height),
                 }
-                let padded = if packed { String::new() } else { format!(" with rows of {} bytes", set.stride) };
-                format!("{} {}x{}{padded}", set.fourcc, set.width, set.height)
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => "nothing".into(),
             Err(error) => return Err(self.io("setting the format of", error)),
@@ -62,7 +79,7 @@ impl Opening<'_> {
         Err(CameraError::Mode {
             camera: self.name.into(),
             path: self.path.into(),
-            expected: format!("{} {}x{}", config.fourcc, config.width, config.height),
+            expected: format!("{fourcc} {width}x{height}"),
             found,
             offers: offers(device),
         })

@@ -135,6 +135,36 @@ fn only_the_picture_is_taken() {
     }
 }
 
+/// Many cameras leave the Huffman tables out, as the standard ones are meant: those, and not the ones of the picture before.
+#[test]
+fn missing_huffman_tables_are_the_standard_ones() {
+    let mut decoder = Decoder::new().unwrap();
+    let mut picture = grey();
+    for before in ["420", "422-optimised", "420-progressive"] {
+        decoder.decode(&corpus::read(before), &mut picture).unwrap();
+        decoder.decode(&corpus::read("420-webcam"), &mut picture).unwrap();
+        assert!(picture == decode(&corpus::read("420")), "after {before}");
+    }
+}
+
+/// Stray bytes between the data and the end mark: the picture is whole, and some cameras send them every time.
+#[test]
+fn stray_bytes_before_the_end_mark_are_harmless() {
+    for (name, file) in corpus::good() {
+        let (data, end) = file[..jpeg::parse(&file).unwrap().end].split_last_chunk::<2>().unwrap();
+        let stray = [data, b"\x12\x34\x56", end, b"padding"].concat();
+        assert!(decode(&stray) == decode(&file), "{name}");
+    }
+}
+
+#[test]
+fn another_size_is_told_from_damage() {
+    let mut other = I420::grey(WIDTH, HEIGHT + 16, ColorRange::Full);
+    let error = Decoder::new().unwrap().decode(&corpus::read("422"), &mut other).unwrap_err();
+    assert_eq!(error.reason().name(), "wrong_size");
+    assert!(error.to_string().contains("98x58, expected 98x74"), "{error}");
+}
+
 /// Two transfers in one buffer: the first picture was cut off.
 #[test]
 fn a_picture_that_begins_inside_of_another_is_refused() {

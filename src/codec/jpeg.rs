@@ -2,6 +2,7 @@
 
 use super::yuv::{Chroma, I420, Planar};
 use crate::frame::DropReason;
+use std::collections::VecDeque;
 use std::io::BufRead;
 use turbojpeg::{Colorspace, Decompressor, Subsamp, YuvImage};
 
@@ -16,6 +17,8 @@ pub struct Structure {
     pub components: u8,
     /// Length of the picture in bytes: what follows its end mark is padding, or another picture.
     pub end: usize,
+    /// Checksum of the segments that say how the data is to be decoded: the same in most pictures of a camera.
+    pub tables: u32,
 }
 
 /// Why bytes are not a picture.
@@ -57,7 +60,7 @@ pub fn parse(jpeg: &[u8]) -> Result<Structure, JpegError> {
     if !jpeg.starts_with(&[0xff, 0xd8]) {
         return broken(0, "a start mark (ff d8)");
     }
-    let (mut frame, mut in_data) = (None, false);
+    let (mut frame, mut in_data, mut tables) = (None, false, crc32fast::Hasher::new());
     let mut at = 2;
     loop {
         let marker = match (jpeg.get(at), jpeg.get(at + 1)) {
@@ -84,15 +87,20 @@ pub fn parse(jpeg: &[u8]) -> Result<Structure, JpegError> {
             return broken(at, "a segment's length");
         }
         let body = jpeg.get(at + 4..at + 2 + length).ok_or_else(truncated)?;
+        let segment = at;
         at += 2 + length;
+        // Comments and most application segments are nothing to a decoder; Adobe's tells the colour space.
+        if matches!(marker, 0xc0..=0xdf | 0xee) {
+            tables.update(&jpeg[segment..at]);
+        }
         match (marker, frame) {
             (0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf, earlier) => {
                 if earlier.is_some() {
-                    return broken(at - 2 - length, "one size (SOF segment) only");
+                    return broken(segment, "one size (SOF segment) only");
                 }
                 frame = Some(size(marker, body)?);
             }
-            (0xda, None) => return broken(at - 2 - length, "the picture's size (a SOF segment) before its data"),
+            (0xda, None) => return broken(segment, "the picture's size (a SOF segment) before its data"),
             (0xda, Some(_)) => {
                 in_data = true;
                 at += data_length(&jpeg[at..]).ok_or_else(truncated)?;
@@ -101,7 +109,7 @@ pub fn parse(jpeg: &[u8]) -> Result<Structure, JpegError> {
         }
     }
     let Some((width, height, components)) = frame else { return Err(truncated()) };
-    Ok(Structure { width, height, components, end: at + 2 })
+    Ok(Structure { width, height, components, end: at + 2, tables: tables.finalize() })
 }
 
 /// Width, height and components of a SOF segment.
@@ -142,13 +150,35 @@ pub fn parse_sized(jpeg: &[u8], width: u32, height: u32) -> Result<Structure, Jp
     Ok(structure)
 }
 
+/// Tables ([`Structure::tables`]) that a picture was decoded with, the newest ones: a picture with others may not be
+/// decodable at all, whatever its data.
+#[derive(Debug, Default)]
+pub struct KnownTables(VecDeque<u32>);
+
+impl KnownTables {
+    /// Cameras that hold their bit rate have a set for each of some steps of quality.
+    const MOST: usize = 64;
+
+    /// Whether a picture with these tables was decoded.
+    pub fn contain(&self, tables: u32) -> bool {
+        self.0.contains(&tables)
+    }
+
+    /// A picture with these tables was decoded.
+    pub fn add(&mut self, tables: u32) {
+        if !self.contain(tables) {
+            self.0.truncate(KnownTables::MOST - 1);
+            self.0.push_front(tables);
+        }
+    }
+}
+
 /// Scans of a progressive picture; more is an attack on the decoder's time and counts as corrupt.
 const SCAN_LIMIT: u32 = 100;
 
-/// A JPEG decoder that keeps its buffers from picture to picture.
+/// A JPEG decoder that keeps its buffers from picture to picture, and nothing else.
 #[derive(Debug)]
 pub struct Decoder {
-    turbo: Decompressor,
     /// Planes in the JPEG's own sampling.
     planes: Vec<u8>,
 }
@@ -156,21 +186,15 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for pictures of any size.
     pub fn new() -> Result<Decoder, JpegError> {
-        Ok(Decoder { turbo: decompressor()?, planes: Vec::new() })
+        decompressor()?;
+        Ok(Decoder { planes: Vec::new() })
     }
 
     /// Decodes a picture into `into`, whose size it must have, in `into`'s colour range. Missing Huffman tables, as in
     /// many cameras' JPEGs, are the standard ones. On an error `into` keeps the picture it had.
     pub fn decode(&mut self, jpeg: &[u8], into: &mut I420) -> Result<(), JpegError> {
         let structure = parse_sized(jpeg, into.width() as u32, into.height() as u32)?;
-        let subsampling = match self.planes(&jpeg[..structure.end], into) {
-            Ok(subsampling) => subsampling,
-            Err(error) => {
-                // libjpeg keeps a picture's tables for the next one: do not let those of a broken picture live on.
-                self.turbo = decompressor()?;
-                return Err(error);
-            }
-        };
+        let subsampling = self.planes(&jpeg[..structure.end], into)?;
         let (y, chroma) = self.planes.split_at(into.width() * into.height());
         let chroma = (subsampling != Subsamp::Gray).then(|| {
             let (horizontal, vertical) = subsampling.size();
@@ -185,7 +209,9 @@ impl Decoder {
     fn planes(&mut self, jpeg: &[u8], size: &I420) -> Result<Subsamp, JpegError> {
         let corrupt = |error: turbojpeg::Error| JpegError::Corrupt(error.to_string());
         let (width, height) = (size.width(), size.height());
-        let header = self.turbo.read_header(jpeg).map_err(corrupt)?;
+        // libjpeg keeps a picture's tables for the next one, which may lack its own and mean the standard ones.
+        let mut turbo = decompressor()?;
+        let header = turbo.read_header(jpeg).map_err(corrupt)?;
         if !matches!(header.colorspace, Colorspace::YCbCr | Colorspace::Gray) {
             return Err(JpegError::Unsupported { found: format!("the colour space {:?}", header.colorspace) });
         }
@@ -199,7 +225,7 @@ impl Decoder {
         let length = turbojpeg::yuv_pixels_len(width, 1, height, subsampling).map_err(corrupt)?;
         self.planes.resize(length, 0);
         let image = YuvImage { pixels: &mut self.planes[..], width, align: 1, height, subsamp: subsampling };
-        match self.turbo.decompress_to_yuv(jpeg, image) {
+        match turbo.decompress_to_yuv(jpeg, image) {
             // libjpeg reports the first of its warnings. This one can only come first when the whole picture was read,
             // and some cameras cause it in every picture; any other warning means that a part of the picture is made up.
             Err(turbojpeg::Error::TurboJpegError(words)) if words.contains("extraneous bytes before marker 0xd9") => {}

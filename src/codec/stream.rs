@@ -1,6 +1,7 @@
 //! One camera's frames of one episode, from the camera's bytes to encoded samples, on the calling thread.
 
 use super::backend::{self, Device, PictureEncoder};
+use super::jpeg::KnownTables;
 use super::yuv::I420;
 use super::{CodecError, PixelHistogram, Preset, Sample, SampleFormat, jpeg, raw};
 use crate::config::schema::{Codec, ColorRange};
@@ -74,6 +75,7 @@ enum Sink {
         format: Arc<SampleFormat>,
         /// The newest JPEG that could be stored.
         jpeg: Bytes,
+        known: KnownTables,
     },
 }
 
@@ -88,7 +90,10 @@ impl VideoStream {
         let (sink, range) = match codec {
             Codec::Copy => {
                 let jpeg = grey_jpeg(width, height)?;
-                (Sink::Copy { format: Arc::new(SampleFormat::Mjpeg), jpeg }, ColorRange::Full)
+                (
+                    Sink::Copy { format: Arc::new(SampleFormat::Mjpeg), jpeg, known: KnownTables::default() },
+                    ColorRange::Full,
+                )
             }
             Codec::H264 | Codec::Hevc | Codec::Av1 => {
                 let encoder = backend::open_pictures(&params, device)?;
@@ -145,12 +150,14 @@ impl VideoStream {
                 return Err(CodecError::CopyNeedsJpeg(frame.format));
             }
             Sink::Copy { .. } if !frame.view.is_all() => return Err(CodecError::CopyOfPart),
-            Sink::Copy { jpeg, .. } => {
+            Sink::Copy { jpeg, known, .. } => {
                 let structure = jpeg::parse_sized(&frame.data, self.params.width, self.params.height);
-                // Damage inside the entropy-coded data shows only when a frame is decoded; unsampled ones are stored as they are.
+                // Damage inside the entropy-coded data shows only when a frame is decoded: most unsampled ones are stored
+                // as they are. Damaged tables would leave a sample that no player decodes, and are rare enough to be tried.
                 let checked = structure.and_then(|structure| {
-                    if sampled {
+                    if sampled || !known.contain(structure.tables) {
                         self.decoder.decode(&frame.data, &mut self.picture)?;
+                        known.add(structure.tables);
                     }
                     Ok(structure.end)
                 });

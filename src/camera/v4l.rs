@@ -1,12 +1,15 @@
 //! A Video4Linux device, streaming through memory that the driver shares.
 
+mod controls;
 mod modes;
 mod opening;
 
+use super::controls::Change;
 use super::{Camera, CameraError, Mode, Picture, configured_path};
 use crate::clock::{Clock, Stamp};
 use crate::config::schema;
 use crate::frame::PixelFormat;
+use controls::Controls;
 use opening::Opening;
 use rustix::event::PollFlags;
 use std::io;
@@ -28,13 +31,15 @@ pub struct V4lCamera {
     path: PathBuf,
     mode: Mode,
     clock: Arc<dyn Clock>,
+    controls: Controls,
     /// There until the camera is dropped.
     stream: Option<Stream<'static>>,
 }
 
 impl V4lCamera {
-    /// Opens the device, sets format, size and rate, and starts streaming. Another format or size than the configured
-    /// ones is an error; another rate is a warning, and stands in [`Mode::fps`].
+    /// Opens the device, sets format, size, rate and controls, and starts streaming. Another format or size than the
+    /// configured ones is an error, and so is a control that is not taken; another rate is a warning, and stands in
+    /// [`Mode::fps`].
     pub fn open(name: &str, config: &schema::Camera, clock: &Arc<dyn Clock>) -> Result<V4lCamera, CameraError> {
         let path = configured_path(name, config)?;
         let Some(format) = PixelFormat::from_fourcc(config.fourcc.as_bytes()) else {
@@ -48,10 +53,10 @@ impl V4lCamera {
         let opening = Opening { name, path: &path };
         // The v4l crate panics on names that are not UTF-8 and on colour spaces newer than itself.
         let opened = catch_unwind(AssertUnwindSafe(|| opening.start(config, format)));
-        let (mode, stream) = opened.unwrap_or_else(|_| {
+        let (mode, controls, stream) = opened.unwrap_or_else(|_| {
             Err(opening.io("describing", io::Error::other("the driver's description cannot be understood")))
         })?;
-        Ok(V4lCamera { name: name.into(), path, mode, clock: clock.clone(), stream: Some(stream) })
+        Ok(V4lCamera { name: name.into(), path, mode, clock: clock.clone(), controls, stream: Some(stream) })
     }
 }
 
@@ -84,6 +89,10 @@ impl Camera for V4lCamera {
             captured: captured(meta, self.clock.as_ref()),
             data: &data[..length],
         })
+    }
+
+    fn look_after(&mut self) -> Vec<Change> {
+        self.controls.look()
     }
 }
 

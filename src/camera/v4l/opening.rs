@@ -1,5 +1,6 @@
 //! A device on its way to streaming: what is set, and what it answers.
 
+use super::controls::Controls;
 use super::modes::offers;
 use crate::camera::{CameraError, Mode};
 use crate::config::schema;
@@ -27,7 +28,11 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    pub fn start(self, config: &schema::Camera, format: PixelFormat) -> Result<(Mode, Stream<'static>), CameraError> {
+    pub fn start(
+        self,
+        config: &schema::Camera,
+        format: PixelFormat,
+    ) -> Result<(Mode, Controls, Stream<'static>), CameraError> {
         if let Err(error) = std::fs::metadata(self.path) {
             return Err(self.io("opening", error));
         }
@@ -38,8 +43,11 @@ impl Opening<'_> {
         }
         self.set_format(&device, config, format)?;
         let fps = self.set_rate(&device, config.fps);
-        let stream = self.stream(&device).map_err(|error| self.io("starting to stream from", error))?;
-        Ok((Mode { format, width: config.width, height: config.height, fps }, stream))
+        // Behind the format: a device that another program streams from has refused that, and keeps its controls.
+        let mut controls = Controls::set(self.name, config, device)?;
+        let stream = self.stream(controls.device()).map_err(|error| self.io("starting to stream from", error))?;
+        controls.settle();
+        Ok((Mode { format, width: config.width, height: config.height, fps }, controls, stream))
     }
 
     /// One call sets the fourcc and the size: a driver looks for the size among those of the fourcc.

@@ -1,5 +1,6 @@
 //! A device on its way to streaming: what is set, and what it answers.
 
+use super::controls::Controls;
 use super::modes::offers;
 use super::rows::Rows;
 use crate::camera::{CameraError, Mode};
@@ -27,13 +28,22 @@ pub(super) struct Opening<'a> {
     pub path: &'a Path,
 }
 
+/// A device that streams.
+pub(super) struct Opened {
+    pub mode: Mode,
+    /// How raw pictures lie in the driver's buffers.
+    pub rows: Option<Rows>,
+    pub controls: Controls,
+    pub stream: Stream<'static>,
+}
+
 impl Opening<'_> {
-    /// Sets everything and starts to stream; a raw picture's rows lie as it says.
+    /// Sets everything and starts to stream.
     pub fn start(
         self,
         config: &schema::Camera,
         format: PixelFormat,
-    ) -> Result<(Mode, Option<Rows>, Stream<'static>), CameraError> {
+    ) -> Result<Opened, CameraError> {
         if let Err(error) = std::fs::metadata(self.path) {
             return Err(self.io("opening", error));
         }
@@ -45,8 +55,11 @@ impl Opening<'_> {
         let (width, height) = config.captured_size();
         let rows = self.set_format(&device, format, width, height)?;
         let fps = self.set_rate(&device, config.fps);
-        let stream = self.stream(&device).map_err(|error| self.io("starting to stream from", error))?;
-        Ok((Mode { format, width, height, fps }, rows, stream))
+        // Behind the format: a device that another program streams from has refused that, and keeps its controls.
+        let mut controls = Controls::set(self.name, config, device)?;
+        let stream = self.stream(controls.device()).map_err(|error| self.io("starting to stream from", error))?;
+        controls.settle();
+        Ok(Opened { mode: Mode { format, width, height, fps }, rows, controls, stream })
     }
 
     /// One call sets the fourcc and the size: a driver looks for the size among those of the fourcc.

@@ -1,6 +1,7 @@
 //! A Video4Linux device, streaming through memory that the driver shares.
 
-mod modes;
+pub mod described;
+pub mod modes;
 mod opening;
 
 use super::{Camera, CameraError, Mode, Picture, configured_path};

@@ -74,7 +74,9 @@ pub enum CameraError {
     )]
     NotCapture { camera: Box<str>, path: PathBuf, found: String, present: String },
     /// The device chose another format or size.
-    #[error("camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers:\n{offers}")]
+    #[error(
+        "camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers, nearest first:\n{offers}"
+    )]
     Mode { camera: Box<str>, path: PathBuf, expected: String, found: String, offers: String },
     /// A control cannot be set as the camera's table says.
     #[error("camera {camera}: {problem}")]

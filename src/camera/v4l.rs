@@ -1,7 +1,8 @@
 //! A Video4Linux device, streaming through memory that the driver shares.
 
 mod controls;
-mod modes;
+pub mod described;
+pub mod modes;
 mod opening;
 mod rows;
 

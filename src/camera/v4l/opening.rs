@@ -1,7 +1,7 @@
 //! A device on its way to streaming: what is set, and what it answers.
 
 use super::controls::Controls;
-use super::modes::offers;
+use super::modes::{Wanted, in_words, nearest_first, offers};
 use super::rows::Rows;
 use crate::camera::{CameraError, Mode};
 use crate::config::schema;
@@ -89,12 +89,15 @@ impl Opening<'_> {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => "nothing".into(),
             Err(error) => return Err(self.io("setting the format of", error)),
         };
+        let (fourcc, width, height, fps) = (config.fourcc.as_str(), config.width, config.height, config.fps.into());
+        let wanted = Wanted { fourcc, width, height, fps };
+        let is_readable = |fourcc: &str| PixelFormat::from_fourcc(fourcc.as_bytes()).is_some();
         Err(CameraError::Mode {
             camera: self.name.into(),
             path: self.path.into(),
             expected: format!("{fourcc} {width}x{height}"),
             found,
-            offers: offers(device),
+            offers: in_words(&nearest_first(&offers(device), &wanted, is_readable)),
         })
     }
 

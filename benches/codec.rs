@@ -18,6 +18,7 @@ use recorder::codec::backend::{Device, PictureEncoder};
 use recorder::codec::jpeg::{self, Decoder};
 use recorder::codec::openh264::Encoder as OurEncoder;
 use recorder::codec::stream::{StreamParams, VideoStream};
+use recorder::codec::view::View;
 use recorder::codec::yuv::I420;
 use recorder::codec::{PixelHistogram, stream};
 use recorder::config::schema::{Camera, CameraKind, Codec, ColorRange};
@@ -183,6 +184,7 @@ fn clip() -> Vec<Arc<Frame>> {
             format,
             width,
             height,
+            view: View::default(),
             data: data.into(),
             credit,
         }));

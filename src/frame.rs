@@ -2,41 +2,61 @@
 
 use crate::budget::Credit;
 use crate::clock::Stamp;
+use crate::codec::view::View;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Index of a camera in the configuration's order.
 pub type CameraIndex = usize;
 
-/// How a frame's bytes are to be read. Names are V4L2's fourcc codes.
+/// How a picture's bytes are to be read. Names are V4L2's fourcc codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PixelFormat {
     /// One JPEG picture a frame (`MJPG`).
     Mjpg,
     /// Packed 4:2:2, two bytes a pixel (`YUYV`), BT.601 limited range.
     Yuyv,
+    /// 4:2:0 (`NV12`), BT.601 limited range: a plane of luma, then one in which the two chroma values alternate.
+    Nv12,
+    /// Luma alone, one byte a pixel (`GREY`), full range. V4L2's rules by themselves would make it limited range; infrared and
+    /// industrial cameras use all values, and OpenCV (so LeRobot) and FFmpeg read it so: nothing is clipped.
+    Grey,
 }
 
 impl PixelFormat {
+    const ALL: [PixelFormat; 4] = [PixelFormat::Mjpg, PixelFormat::Yuyv, PixelFormat::Nv12, PixelFormat::Grey];
+
     /// The four characters of V4L2.
     pub fn fourcc(self) -> [u8; 4] {
         match self {
             PixelFormat::Mjpg => *b"MJPG",
             PixelFormat::Yuyv => *b"YUYV",
+            PixelFormat::Nv12 => *b"NV12",
+            PixelFormat::Grey => *b"GREY",
         }
     }
 
     /// The format of a fourcc, if the recorder can read it.
     pub fn from_fourcc(fourcc: &[u8]) -> Option<PixelFormat> {
         match fourcc {
-            b"MJPG" | b"JPEG" => Some(PixelFormat::Mjpg),
-            b"YUYV" => Some(PixelFormat::Yuyv),
-            _ => None,
+            b"JPEG" => Some(PixelFormat::Mjpg),
+            other => PixelFormat::ALL.into_iter().find(|format| format.fourcc() == *other),
+        }
+    }
+
+    /// Bytes of a row and the number of rows, all planes one below the other; none of a compressed picture.
+    pub fn rows(self, width: u32, height: u32) -> Option<(usize, usize)> {
+        let (width, height) = (width as usize, height as usize);
+        match self {
+            PixelFormat::Mjpg => None,
+            PixelFormat::Yuyv => Some((width * 2, height)),
+            PixelFormat::Nv12 => Some((width, height / 2 * 3)),
+            PixelFormat::Grey => Some((width, height)),
         }
     }
 }
 
-/// One picture as the camera gave it. Shared as `Arc<Frame>`; the last drop returns its memory credit.
+/// One picture as the camera gave it, raw ones without padding. Shared as `Arc<Frame>`; the last drop returns its memory credit.
 #[derive(Debug)]
 pub struct Frame {
     pub camera: CameraIndex,
@@ -47,8 +67,12 @@ pub struct Frame {
     /// When it reached the recorder.
     pub arrived: Stamp,
     pub format: PixelFormat,
+    /// Pixels, as captured.
     pub width: u32,
+    /// Pixels, as captured.
     pub height: u32,
+    /// What of it is to be recorded, and which way up.
+    pub view: View,
     /// Shared with the samples that are made of it, so that a JPEG is copied once: out of the device's memory.
     pub data: Bytes,
     /// A frame without a credit does not exist.

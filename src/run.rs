@@ -173,12 +173,15 @@ pub fn dataset_spec(config: &Config) -> DatasetSpec {
     let encoder = &config.dataset.encoder;
     let names = arm::features(config.robot.kind);
     let video = video_info(encoder);
-    let camera = |(name, camera): (&String, &crate::config::schema::Camera)| CameraSpec {
-        name: name.clone(),
-        key: format!("observation.images.{name}"),
-        width: camera.width,
-        height: camera.height,
-        video: video.clone(),
+    let camera = |(name, camera): (&String, &crate::config::schema::Camera)| {
+        let (width, height) = camera.recorded_size();
+        CameraSpec {
+            name: name.clone(),
+            key: format!("observation.images.{name}"),
+            width,
+            height,
+            video: video.clone(),
+        }
     };
     DatasetSpec {
         fps: config.dataset.fps,
@@ -347,7 +350,8 @@ pub async fn start_from(
     ending.goes_on.store(stage.goes_on, Ordering::SeqCst);
     let health = Arc::new(Health::new(clock.is_simulated()));
     for (index, (name, camera)) in config.robot.cameras.iter().enumerate() {
-        let params = stream_params(config, camera.width, camera.height);
+        let (width, height) = camera.recorded_size();
+        let params = stream_params(config, width, height);
         let fragment = longest_fragment(&params);
         let credits = queue_size + fragment + FRAMES_IN_FLIGHT;
         pool_cameras.push(PoolCamera { name: name.clone(), params });

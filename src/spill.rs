@@ -9,6 +9,7 @@
 //! rows show lies on disk once, and comes back as one `Arc` as long as somebody holds it: it is decoded once, too.
 
 mod record;
+mod tail;
 
 use crate::budget::Credit;
 use crate::frame::Frame;
@@ -200,7 +201,7 @@ impl Spill {
     /// Bytes that pushing a frame would add.
     pub fn needed(&self, frame: &Arc<Frame>) -> u64 {
         match (self.is_last(frame), self.durable) {
-            (false, _) => (HEADER_BYTES + frame.data.len()) as u64,
+            (false, _) => (HEADER_BYTES + tail::bytes(frame)) as u64,
             (true, true) => HEADER_BYTES as u64,
             (true, false) => 0,
         }
@@ -211,11 +212,12 @@ impl Spill {
         if self.is_last(frame) {
             return self.push_again(index, Kind::Repeat).map(|_| ());
         }
-        if frame.data.len() > MOST_BYTES {
-            let source = Error::new(ErrorKind::FileTooLarge, format!("a frame of {} bytes", frame.data.len()));
+        let payload = tail::payload(frame);
+        if payload.len() > MOST_BYTES {
+            let source = Error::new(ErrorKind::FileTooLarge, format!("a frame of {} bytes", payload.len()));
             return Err(self.error("written")(source));
         }
-        self.write(Record::new(index, frame), &frame.data, Arc::downgrade(frame)).map_err(self.error("written"))
+        self.write(Record::new(index, frame), &payload, Arc::downgrade(frame)).map_err(self.error("written"))
     }
 
     /// Lets the frame pushed last stand in for that of row `index`, which is dropped. False when there is none.
@@ -315,8 +317,8 @@ fn read(file: &File, entry: Entry, credit: Credit) -> Result<Frame, Error> {
     let mut data = vec![0; entry.len];
     file.read_exact_at(&mut header, entry.offset)?;
     file.read_exact_at(&mut data, entry.offset + HEADER_BYTES as u64)?;
-    let record = Record::parse(&header, &data).map_err(|damage| Error::new(ErrorKind::InvalidData, damage))?;
-    Ok(record.frame(data.into(), credit))
+    let damaged = |damage| Error::new(ErrorKind::InvalidData, damage);
+    Record::parse(&header, &data).map_err(damaged)?.frame(data, credit).map_err(damaged)
 }
 
 fn named(path: &Path) -> Result<File, Error> {

@@ -263,7 +263,7 @@ fn what_cannot_be_encoded_says_why() {
     check(StreamParams { gop: 0, ..params(Codec::H264, W, H) }, "GOP");
     let mut copy = VideoStream::open(params(Codec::Copy, W, H), Device::Cpu).unwrap();
     let raw = frame(vec![0; (W * H * 2) as usize], PixelFormat::Yuyv, W, H);
-    assert_eq!(copy.encode(&raw, 0).unwrap_err(), CodecError::CopyNeedsJpeg);
+    assert_eq!(copy.encode(&raw, 0).unwrap_err(), CodecError::CopyNeedsJpeg(PixelFormat::Yuyv));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use recorder::account::{CameraAccount, TakeReport};
 use recorder::budget::Budget;
 use recorder::clock::Stamp;
 use recorder::codec::Fragment;
+use recorder::codec::view::View;
 use recorder::dataset::{Dataset, DatasetError, DatasetSpec, EpisodeWriter, WaitingTake};
 use recorder::frame::{DropReason, Frame, PixelFormat};
 use recorder::spill::Spill;
@@ -60,6 +61,7 @@ fn recorded(dataset: &Dataset, spec: &DatasetSpec, take: u64) -> EpisodeWriter {
                 format: PixelFormat::Mjpg,
                 width: spec.cameras[camera].width,
                 height: spec.cameras[camera].height,
+                view: View::default(),
                 credit: budget.try_acquire(sample.data.len()).unwrap(),
                 data: sample.data,
             };

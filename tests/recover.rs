@@ -9,6 +9,7 @@ use recorder::account::{CameraAccount, Losses, TakeReport};
 use recorder::budget::Budget;
 use recorder::clock::Stamp;
 use recorder::codec::Fragment;
+use recorder::codec::view::View;
 use recorder::config::schema::OnCrash;
 use recorder::dataset::journal::Journal;
 use recorder::dataset::{Dataset, DatasetSpec, EncoderSwitch, EpisodeWriter, Fate, Mp4Index, RecoveredTake, Recovery};
@@ -385,8 +386,8 @@ fn kept_frames_wait_to_be_encoded() {
             let CameraSize { width, height } = CameraSize::of(&spec, camera);
             let (data, credit) = (sample.data.clone(), budget.try_acquire(sample.data.len()).unwrap());
             let format = PixelFormat::Mjpg;
-            let sequence = index as u64;
-            let frame = Frame { camera, sequence, captured, arrived, format, width, height, data, credit };
+            let (sequence, view) = (index as u64, View::default());
+            let frame = Frame { camera, sequence, captured, arrived, format, width, height, view, data, credit };
             file.push(index as u64, &Arc::new(frame)).unwrap();
         }
     }

@@ -7,6 +7,7 @@ use crate::budget::{Budget, Exhausted};
 use crate::camera::{Camera, CameraError, Mode, Picture};
 use crate::clock::{Clock, Rank, Stamp};
 use crate::codec::jpeg;
+use crate::codec::view::View;
 use crate::config::schema;
 use crate::devices::OpenCamera;
 use crate::frame::{CameraIndex, DropReason, Frame, PixelFormat};
@@ -188,6 +189,7 @@ fn frame(arguments: &CameraArguments, mode: &Mode, picture: &Picture<'_>, arrive
             format: mode.format,
             width: mode.width,
             height: mode.height,
+            view: View::of(&arguments.config),
             data: Bytes::copy_from_slice(&picture.data[..bytes]),
             credit,
         })),

@@ -82,11 +82,16 @@ impl FileCamera {
         let Mode { width, height, .. } = camera.mode;
         match size {
             Some(found) if found == (width, height) => Ok(camera),
-            Some((found_width, found_height)) => Err(content(
-                format!("pictures of {found_width}x{found_height}"),
-                format!("{width}x{height}"),
-                format!("set width = {found_width} and height = {found_height}"),
-            )),
+            Some((found_width, found_height)) => {
+                let turned = config.rotation.is_sideways();
+                let (set_width, set_height) =
+                    if turned { (found_height, found_width) } else { (found_width, found_height) };
+                Err(content(
+                    format!("pictures of {found_width}x{found_height}"),
+                    format!("{width}x{height}{}", if turned { " before they are turned" } else { "" }),
+                    format!("set width = {set_width} and height = {set_height}"),
+                ))
+            }
             None => Err(content(
                 format!("no whole picture among its first {}", camera.spans.len().min(PROBED)),
                 "JPEG pictures".into(),

@@ -1,6 +1,10 @@
 //! Cameras behind one trait. A camera is opened, asked for pictures one by one by its own thread, and dropped.
+//!
+//! A picture is bytes and a [`PixelFormat`]: streams of 16 bits a pixel (depth, infrared) need a format of their own there and
+//! a way to store them, and nothing here stands against it; neither is there yet.
 
 mod container;
+pub mod controls;
 pub mod file;
 mod pace;
 mod picture;
@@ -8,8 +12,10 @@ pub mod synthetic;
 pub mod v4l;
 
 use crate::clock::{Clock, Rank, Stamp};
+use crate::config::Problem;
 use crate::config::schema::{self, CameraKind};
 use crate::frame::PixelFormat;
+use controls::Change;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +24,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mode {
     pub format: PixelFormat,
+    /// Pixels of a captured picture, before it is turned or cut.
     pub width: u32,
+    /// Pixels of a captured picture, before it is turned or cut.
     pub height: u32,
     /// Frames a second as (numerator, denominator).
     pub fps: (u32, u32),
@@ -31,6 +39,7 @@ pub struct Picture<'a> {
     pub sequence: u64,
     /// When it was taken, on the monotonic clock.
     pub captured: Stamp,
+    /// As [`Mode::format`] says; the rows of raw pictures without padding.
     pub data: &'a [u8],
 }
 
@@ -65,8 +74,13 @@ pub enum CameraError {
     )]
     NotCapture { camera: Box<str>, path: PathBuf, found: String, present: String },
     /// The device chose another format or size.
-    #[error("camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers:\n{offers}")]
+    #[error(
+        "camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers, nearest first:\n{offers}"
+    )]
     Mode { camera: Box<str>, path: PathBuf, expected: String, found: String, offers: String },
+    /// A control cannot be set as the camera's table says.
+    #[error("camera {camera}: {problem}")]
+    Control { camera: Box<str>, problem: Box<Problem> },
     /// The file holds no pictures that can be used.
     #[error("camera {camera}: {path} holds {found}, expected {expected}: {remedy}")]
     Content { camera: Box<str>, path: PathBuf, found: String, expected: String, remedy: String },
@@ -96,8 +110,8 @@ pub trait Camera: Send {
     /// stop and asks again. Any other error means that the device must be opened anew.
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError>;
     /// About once a second, between two pictures: looks whether the camera's controls are as they were set, and sets them
-    /// again. What was changed by somebody else, in words.
-    fn look_after(&mut self) -> Vec<String> {
+    /// again. What was changed by somebody else.
+    fn look_after(&mut self) -> Vec<Change> {
         Vec::new()
     }
 }
@@ -140,5 +154,6 @@ fn jpeg_mode(name: &str, config: &schema::Camera) -> Result<Mode, CameraError> {
     if config.fps == 0 {
         return setting("fps", "0".into(), "at least 1 frame a second");
     }
-    Ok(Mode { format: PixelFormat::Mjpg, width: config.width, height: config.height, fps: (config.fps, 1) })
+    let (width, height) = config.captured_size();
+    Ok(Mode { format: PixelFormat::Mjpg, width, height, fps: (config.fps, 1) })
 }

@@ -50,7 +50,10 @@ impl SyntheticCamera {
             return Err(CameraError::Setting {
                 camera: name.into(),
                 key: "width and height",
-                found: format!("{width}x{height}"),
+                found: format!(
+                    "{width}x{height}{}",
+                    if config.rotation.is_sideways() { " before it is turned" } else { "" }
+                ),
                 expected: "even numbers from 64x48 to 4096x4096".into(),
             });
         }

@@ -1,13 +1,19 @@
 //! A Video4Linux device, streaming through memory that the driver shares.
 
-mod modes;
+mod controls;
+pub mod described;
+pub mod modes;
 mod opening;
+mod rows;
 
+use super::controls::Change;
 use super::{Camera, CameraError, Mode, Picture, configured_path};
 use crate::clock::{Clock, Stamp};
 use crate::config::schema;
 use crate::frame::PixelFormat;
-use opening::Opening;
+use controls::Controls;
+use opening::{Opened, Opening};
+use rows::Rows;
 use rustix::event::PollFlags;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,13 +34,19 @@ pub struct V4lCamera {
     path: PathBuf,
     mode: Mode,
     clock: Arc<dyn Clock>,
+    /// How raw pictures lie in the driver's buffers.
+    rows: Option<Rows>,
+    /// A picture without its padding.
+    packed: Vec<u8>,
+    controls: Controls,
     /// There until the camera is dropped.
     stream: Option<Stream<'static>>,
 }
 
 impl V4lCamera {
-    /// Opens the device, sets format, size and rate, and starts streaming. Another format or size than the configured
-    /// ones is an error; another rate is a warning, and stands in [`Mode::fps`].
+    /// Opens the device, sets format, size, rate and controls, and starts streaming. Another format or size than the
+    /// configured ones is an error, and so is a control that is not taken; another rate is a warning, and stands in
+    /// [`Mode::fps`].
     pub fn open(name: &str, config: &schema::Camera, clock: &Arc<dyn Clock>) -> Result<V4lCamera, CameraError> {
         let path = configured_path(name, config)?;
         let Some(format) = PixelFormat::from_fourcc(config.fourcc.as_bytes()) else {
@@ -42,16 +54,17 @@ impl V4lCamera {
                 camera: name.into(),
                 key: "fourcc",
                 found: format!("{:?}", config.fourcc),
-                expected: "\"MJPG\" or \"YUYV\"".into(),
+                expected: "\"MJPG\", \"YUYV\", \"NV12\" or \"GREY\"".into(),
             });
         };
         let opening = Opening { name, path: &path };
         // The v4l crate panics on names that are not UTF-8 and on colour spaces newer than itself.
         let opened = catch_unwind(AssertUnwindSafe(|| opening.start(config, format)));
-        let (mode, stream) = opened.unwrap_or_else(|_| {
+        let Opened { mode, rows, controls, stream } = opened.unwrap_or_else(|_| {
             Err(opening.io("describing", io::Error::other("the driver's description cannot be understood")))
         })?;
-        Ok(V4lCamera { name: name.into(), path, mode, clock: clock.clone(), stream: Some(stream) })
+        let (name, clock) = (name.into(), clock.clone());
+        Ok(V4lCamera { name, path, mode, clock, rows, packed: Vec::new(), controls, stream: Some(stream) })
     }
 }
 
@@ -77,13 +90,17 @@ impl Camera for V4lCamera {
         // Gives the buffer before back to the driver, and takes the next one. That one is there, or the device is gone:
         // the crate's own waiting is not used, as it loses count of its buffers when it runs out of time.
         let (data, meta) = CaptureStream::next(stream).map_err(lost)?;
-        let raw_and_damaged = self.mode.format == PixelFormat::Yuyv && meta.flags.contains(Flags::ERROR);
-        let length = if raw_and_damaged { 0 } else { data.len().min(meta.bytesused as usize) };
+        let unseen = self.mode.format != PixelFormat::Mjpg && meta.flags.contains(Flags::ERROR);
+        let data = &data[..if unseen { 0 } else { data.len().min(meta.bytesused as usize) }];
         Ok(Picture {
             sequence: u64::from(meta.sequence),
             captured: captured(meta, self.clock.as_ref()),
-            data: &data[..length],
+            data: self.rows.map_or(data, |rows| rows.packed(data, &mut self.packed)),
         })
+    }
+
+    fn look_after(&mut self) -> Vec<Change> {
+        self.controls.look()
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a camera's frame to an encoded video frame.
 //!
-//! [`stream::VideoStream`] is the whole way for one camera in one episode: [`jpeg`] or YUYV to planes ([`yuv`]),
-//! then [`openh264`], [`nvenc`] or, with `codec = "copy"`, the camera's JPEGs as they are. [`fragment`] groups the result.
+//! [`stream::VideoStream`] is the whole way for one camera in one episode: [`jpeg`] or [`raw`] pixels to planes ([`yuv`]),
+//! turned and cut ([`view`]), then [`openh264`], [`nvenc`] or, with `codec = "copy"`, the camera's JPEGs as they are. [`fragment`] groups the result.
 //! [`bitstream`] is how encoded pictures are taken apart.
 
 pub mod backend;
@@ -12,11 +12,13 @@ pub mod gpu;
 pub mod jpeg;
 pub mod nvenc;
 pub mod openh264;
+pub mod raw;
 pub mod stream;
+pub mod view;
 pub mod yuv;
 
 use crate::config::schema::Codec;
-use crate::frame::DropReason;
+use crate::frame::{DropReason, PixelFormat};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -32,11 +34,17 @@ pub enum CodecError {
     /// A size or rate outside of what the encoder takes.
     #[error("{what} is {found}, expected {expected}: change the camera's configuration")]
     Parameter { what: &'static str, found: String, expected: &'static str },
-    /// `copy` stores JPEGs, and the camera gives raw pixels.
+    /// `copy` stores JPEGs, and the camera gives something else.
     #[error(
-        "codec \"copy\" stores the camera's JPEGs, but this camera delivers YUYV: set its fourcc = \"MJPG\", or codec = \"h264\""
+        "codec \"copy\" stores the camera's JPEGs, but this camera delivers {}: set its fourcc = \"MJPG\", or codec = \"h264\"",
+        .0.fourcc().escape_ascii()
     )]
-    CopyNeedsJpeg,
+    CopyNeedsJpeg(PixelFormat),
+    /// `copy` stores JPEGs as they are.
+    #[error(
+        "codec \"copy\" stores the camera's JPEGs as they come, but these are to be turned or cut: set codec = \"h264\""
+    )]
+    CopyOfPart,
     /// `copy` has no encoder.
     #[error("codec \"copy\" stores JPEGs as they come and encodes no pictures: set codec = \"h264\"")]
     CopyOfPictures,

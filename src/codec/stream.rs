@@ -1,8 +1,9 @@
 //! One camera's frames of one episode, from the camera's bytes to encoded samples, on the calling thread.
 
 use super::backend::{self, Device, PictureEncoder};
+use super::jpeg::KnownTables;
 use super::yuv::I420;
-use super::{CodecError, PixelHistogram, Preset, Sample, SampleFormat, jpeg};
+use super::{CodecError, PixelHistogram, Preset, Sample, SampleFormat, jpeg, raw};
 use crate::config::schema::{Codec, ColorRange};
 use crate::frame::{DropReason, Frame, PixelFormat};
 use bytes::Bytes;
@@ -18,9 +19,9 @@ pub struct StreamParams {
     pub quality: u32,
     /// Frames from one key frame to the next, at least 1. Unused by `copy`, where every frame is one.
     pub gop: u32,
-    /// Pixels, even.
+    /// Pixels of what is recorded, even.
     pub width: u32,
-    /// Pixels, even.
+    /// Pixels of what is recorded, even.
     pub height: u32,
     /// Frames a second.
     pub fps: u32,
@@ -54,8 +55,10 @@ pub struct Encoded {
 pub struct VideoStream {
     params: StreamParams,
     decoder: jpeg::Decoder,
-    /// The newest picture that was decoded.
+    /// The newest picture that was decoded, as it is recorded.
     picture: I420,
+    /// The newest one as it was captured, where only a part of it is recorded, or turned.
+    captured: Option<I420>,
     /// The frame that was encoded last, and whether it was replaced: a frame that repeats is not decoded again.
     last: (Weak<Frame>, Option<DropReason>),
     sink: Sink,
@@ -72,6 +75,7 @@ enum Sink {
         format: Arc<SampleFormat>,
         /// The newest JPEG that could be stored.
         jpeg: Bytes,
+        known: KnownTables,
     },
 }
 
@@ -86,7 +90,10 @@ impl VideoStream {
         let (sink, range) = match codec {
             Codec::Copy => {
                 let jpeg = grey_jpeg(width, height)?;
-                (Sink::Copy { format: Arc::new(SampleFormat::Mjpeg), jpeg }, ColorRange::Full)
+                (
+                    Sink::Copy { format: Arc::new(SampleFormat::Mjpeg), jpeg, known: KnownTables::default() },
+                    ColorRange::Full,
+                )
             }
             Codec::H264 | Codec::Hevc | Codec::Av1 => {
                 let encoder = backend::open_pictures(&params, device)?;
@@ -95,7 +102,7 @@ impl VideoStream {
         };
         let decoder = jpeg::Decoder::new().map_err(|error| turbojpeg_failed(error.to_string()))?;
         let picture = I420::grey(width, height, range);
-        Ok(VideoStream { params, decoder, picture, last: (Weak::new(), None), sink })
+        Ok(VideoStream { params, decoder, picture, captured: None, last: (Weak::new(), None), sink })
     }
 
     /// What an mp4 track needs to know; it stays the same for the whole stream.
@@ -139,13 +146,18 @@ impl VideoStream {
     /// Makes `frame` the current picture, or says why the one before stays.
     fn take_over(&mut self, frame: &Arc<Frame>, sampled: bool) -> Result<Option<DropReason>, CodecError> {
         let substituted = match &mut self.sink {
-            Sink::Copy { .. } if frame.format == PixelFormat::Yuyv => return Err(CodecError::CopyNeedsJpeg),
-            Sink::Copy { jpeg, .. } => {
+            Sink::Copy { .. } if frame.format != PixelFormat::Mjpg => {
+                return Err(CodecError::CopyNeedsJpeg(frame.format));
+            }
+            Sink::Copy { .. } if !frame.view.is_all() => return Err(CodecError::CopyOfPart),
+            Sink::Copy { jpeg, known, .. } => {
                 let structure = jpeg::parse_sized(&frame.data, self.params.width, self.params.height);
-                // Damage inside the entropy-coded data shows only when a frame is decoded; unsampled ones are stored as they are.
+                // Damage inside the entropy-coded data shows only when a frame is decoded: most unsampled ones are stored
+                // as they are. Damaged tables would leave a sample that no player decodes, and are rare enough to be tried.
                 let checked = structure.and_then(|structure| {
-                    if sampled {
+                    if sampled || !known.contain(structure.tables) {
                         self.decoder.decode(&frame.data, &mut self.picture)?;
+                        known.add(structure.tables);
                     }
                     Ok(structure.end)
                 });
@@ -158,29 +170,37 @@ impl VideoStream {
                 }
             }
             Sink::Video { .. } if Weak::ptr_eq(&self.last.0, &Arc::downgrade(frame)) => self.last.1,
-            Sink::Video { .. } => match frame.format {
-                PixelFormat::Mjpg => {
-                    self.decoder.decode(&frame.data, &mut self.picture).err().map(|error| error.reason())
-                }
-                PixelFormat::Yuyv => unpack(frame, &mut self.picture).err(),
-            },
+            Sink::Video { .. } => self.decode(frame).err(),
         };
         self.last = (Arc::downgrade(frame), substituted);
         Ok(substituted)
     }
+
+    /// Decodes a frame to what is recorded of it.
+    fn decode(&mut self, frame: &Frame) -> Result<(), DropReason> {
+        let Frame { view, width, height, .. } = *frame;
+        if view.is_all() {
+            return read(&mut self.decoder, frame, &mut self.picture);
+        }
+        if view.size(width, height) != Some((self.params.width, self.params.height)) {
+            return Err(DropReason::WrongSize);
+        }
+        let size = |picture: &I420| (picture.width() as u32, picture.height() as u32);
+        let captured = self.captured.take().filter(|picture| size(picture) == (width, height));
+        let captured =
+            self.captured.insert(captured.unwrap_or_else(|| I420::grey(width, height, self.picture.range())));
+        read(&mut self.decoder, frame, captured)?;
+        view.apply(captured, &mut self.picture);
+        Ok(())
+    }
 }
 
-fn unpack(frame: &Frame, picture: &mut I420) -> Result<(), DropReason> {
-    let (width, height) = (picture.width(), picture.height());
-    if (frame.width as usize, frame.height as usize) != (width, height) {
-        return Err(DropReason::WrongSize);
+/// Makes `into` the captured picture; on an error it keeps the one it had.
+fn read(decoder: &mut jpeg::Decoder, frame: &Frame, into: &mut I420) -> Result<(), DropReason> {
+    match frame.format {
+        PixelFormat::Mjpg => decoder.decode(&frame.data, into).map_err(|error| error.reason()),
+        _ => raw::read(frame, into),
     }
-    // The driver delivers what arrived: less than a whole picture when packets were lost.
-    if frame.data.len() != width * height * 2 {
-        return Err(DropReason::Corrupt);
-    }
-    picture.fill_from_yuyv(&frame.data);
-    Ok(())
 }
 
 /// A mid-grey JPEG in 4:2:2, the sampling of most cameras.

@@ -72,7 +72,7 @@ impl I420 {
         &mut self.data
     }
 
-    fn planes_mut(&mut self) -> [&mut [u8]; 3] {
+    pub(super) fn planes_mut(&mut self) -> [&mut [u8]; 3] {
         let (y, uv) = self.data.split_at_mut(self.width * self.height);
         let (u, v) = uv.split_at_mut(uv.len() / 2);
         [y, u, v]
@@ -116,6 +116,29 @@ impl I420 {
         match self.range {
             ColorRange::Limited => self.unpack(yuyv, |y| y, |c| c),
             ColorRange::Full => self.unpack(yuyv, full_luma, full_chroma),
+        }
+    }
+
+    /// Takes over limited-range 4:2:0 with one plane for both chroma values (`NV12`) of this picture's size.
+    ///
+    /// # Panics
+    /// If `nv12` does not hold width × height × 3/2 bytes.
+    pub fn fill_from_nv12(&mut self, nv12: &[u8]) {
+        assert_eq!(nv12.len(), self.data.len(), "bytes of an NV12 picture");
+        match self.range {
+            ColorRange::Limited => self.separate(nv12, |y| y, |c| c),
+            ColorRange::Full => self.separate(nv12, full_luma, full_chroma),
+        }
+    }
+
+    #[inline(always)]
+    fn separate(&mut self, nv12: &[u8], luma: impl Fn(u8) -> u8, chroma: impl Fn(u8) -> u8) {
+        let (from_y, from_uv) = nv12.split_at(self.width * self.height);
+        let [y, u, v] = self.planes_mut();
+        map(from_y, y, luma);
+        for ((u, v), pair) in u.iter_mut().zip(v).zip(from_uv.chunks_exact(2)) {
+            *u = chroma(pair[0]);
+            *v = chroma(pair[1]);
         }
     }
 

@@ -77,6 +77,36 @@ fn what_nvenc_takes() {
     }
 }
 
+/// What is recorded of a picture, and what `copy` can store.
+#[test]
+fn rotation_and_crop() {
+    let (codec, fourcc) = ("dataset.encoder.codec", "robot.cameras.front.fourcc");
+    let v4l = [("robot.cameras.front.type", "v4l"), ("robot.cameras.front.index_or_path", "987")];
+    let size = [("robot.cameras.front.width", "480"), ("robot.cameras.front.height", "640")];
+    let (rotation, crop) = ("robot.cameras.front.rotation", "robot.cameras.front.crop");
+    let low = "{left = 0, top = 480, width = 480, height = 160}";
+    let with_size = |more: &[(&str, &str)]| with(SMALL, &[&size[..], more].concat());
+    for good in [
+        &[(rotation, "90")][..],
+        &[(rotation, "-90"), (crop, low)],
+        &[(crop, "{left = 0, top = 0, width = 480, height = 640}"), (codec, "copy")],
+        &[v4l[0], v4l[1], (fourcc, "NV12"), (rotation, "180")],
+        &[v4l[0], v4l[1], (fourcc, "GREY"), (crop, low)],
+    ] {
+        with_size(good).unwrap_or_else(|error| panic!("{good:?}: {error}"));
+    }
+    for (bad, expected) in [
+        (&[(crop, "{left = 0, top = 482, width = 480, height = 160}")][..], "within 480x640"),
+        (&[(rotation, "90"), (crop, "{left = 16, top = 0, width = 480, height = 160}")], "within 480x640"),
+        (&[(rotation, "180"), (codec, "copy")], "cannot be turned or cut"),
+        (&[(crop, low), (codec, "copy")], "cannot be turned or cut"),
+        (&[v4l[0], v4l[1], (fourcc, "NV12"), (codec, "copy")], "MJPG where dataset.encoder.codec"),
+    ] {
+        let error = with_size(bad).expect_err(expected);
+        assert!(error.contains(expected), "{bad:?}: {error}");
+    }
+}
+
 #[test]
 fn defaults_are_lerobots() {
     let config = with(SMALL, &[]).unwrap();
@@ -118,7 +148,11 @@ fn each_mistake_is_named_with_place_expected_found_and_remedy() {
     check("dataset.encoder.preset", "turbo", &["dataset.encoder.preset", "turbo", "medium"]);
     check("dataset.encoder.encoder_type", "qsv", &["dataset.encoder.encoder_type", "qsv", "software"]);
     check("robot.cameras.front.fourcc", "MJP", &["robot.cameras.front.fourcc", "exactly four characters"]);
-    check("robot.cameras.front.fourcc", "H264", &["robot.cameras.front.fourcc", "MJPG or YUYV"]);
+    check("robot.cameras.front.fourcc", "YV12", &["robot.cameras.front.fourcc", "MJPG, YUYV, NV12 or GREY"]);
+    check("robot.cameras.front.fourcc", "NV12", &["robot.cameras.front.fourcc", "MJPG for file and synthetic"]);
+    check("robot.cameras.front.rotation", "45", &["robot.cameras.front.rotation", "found 45", "0, 90, 180 or 270"]);
+    check("robot.cameras.front.crop", "{left=1,top=0,width=64,height=64}", &["robot.cameras.front.crop", "even"]);
+    check("robot.cameras.front.crop", "{left=0,top=0,width=8,height=64}", &["robot.cameras.front.crop", "16x16"]);
     check("robot.cameras.front.width", "641", &["robot.cameras.front.width", "even"]);
     check("robot.cameras.front.type", "v4l", &["robot.cameras.front.index_or_path", "/dev/v4l/by-id"]);
     check("robot.cameras.front.type", "gopro", &["robot.cameras.front.type", "gopro", "v4l"]);
@@ -174,6 +208,53 @@ fn each_mistake_is_named_with_place_expected_found_and_remedy() {
 }
 
 /// Who may read the pages elsewhere is said; then they may be served everywhere.
+#[test]
+fn controls_are_a_real_cameras_and_each_has_one_key() {
+    let v4l = |key: &str, value: &str| {
+        let front = "robot.cameras.front";
+        let (kind, path, key) = (format!("{front}.type"), format!("{front}.index_or_path"), format!("{front}.{key}"));
+        with(SMALL, &[(&kind, "v4l"), (&path, "7"), (&key, value)])
+    };
+    for (key, value) in [
+        ("exposure", "157"),
+        ("exposure", "auto"),
+        ("gain", "0"),
+        ("white_balance", "auto"),
+        ("focus", "30"),
+        ("power_line_frequency", "50"),
+        ("power_line_frequency", "off"),
+        ("controls", "{brightness = -3, \"Hue, Auto\" = false, exposure_dynamic_framerate = false}"),
+        ("warmup_s", "0"),
+        ("warmup_s", "60"),
+    ] {
+        v4l(key, value).unwrap_or_else(|error| panic!("{key} = {value}: {error}"));
+    }
+    for (key, value, expected) in [
+        ("exposure", "true", "exposure: expected a number or \"auto\", found true"),
+        ("gain", "much", "gain: expected a number or \"auto\", found \"much\""),
+        ("white_balance", "Auto", "found \"Auto\""),
+        ("focus", "1.5", "expected a number, true or false, or a word"),
+        ("power_line_frequency", "70", "power_line_frequency: expected 50, 60, \"off\" or \"auto\", found 70"),
+        ("warmup_s", "61", "warmup_s: expected 0 to 60, found 61"),
+        ("warmup_s", "nan", "warmup_s: expected 0 to 60, found NaN"),
+        (
+            "controls",
+            "{gain = 3}",
+            "controls.gain: expected a control without a key of its own, found 3; set robot.cameras.front.gain",
+        ),
+        ("controls", "{\"Exposure, Auto\" = 1}", "set robot.cameras.front.exposure instead"),
+    ] {
+        let error = v4l(key, value).expect_err(expected);
+        assert!(error.contains(expected), "{key} = {value}: {error}");
+    }
+    check(
+        "robot.cameras.front.exposure",
+        "157",
+        &["robot.cameras.front.exposure", "nothing where type is not \"v4l\""],
+    );
+    check("robot.cameras.front.controls", "{hue = 1}", &["robot.cameras.front.controls", "only real cameras"]);
+}
+
 #[test]
 fn pages_for_others_need_a_guard() {
     let token = ("metrics.token", "0123456789abcdef");

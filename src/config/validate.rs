@@ -1,6 +1,8 @@
 //! Rules across keys: everything that can be said of a configuration without touching a device or the disk.
 
 mod arms;
+mod controls;
+mod pictures;
 
 use super::Problem;
 use super::schema::*;
@@ -28,6 +30,7 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     dataset(&config.dataset, &mut found);
     encoder(config, &mut found);
     cameras(&config.robot, &mut found);
+    pictures::pictures(config, &mut found);
     arms::arms(config, &mut found);
     simulated_time(config, &mut found);
     limits(config, &mut found);
@@ -211,18 +214,6 @@ fn encoder(config: &Config, found: &mut Vec<Problem>) {
             "leave it out for fast",
         ));
     }
-    if encoder.codec == Codec::Copy {
-        for (name, camera) in &config.robot.cameras {
-            if camera.fourcc != "MJPG" && camera.fourcc.len() == 4 {
-                found.push(Problem::new(
-                    format!("robot.cameras.{name}.fourcc"),
-                    "MJPG where dataset.encoder.codec = \"copy\"",
-                    format!("\"{}\"", camera.fourcc),
-                    "copy stores the camera's JPEGs: ask the camera for MJPG or set codec = \"h264\"",
-                ));
-            }
-        }
-    }
 }
 
 fn cameras(robot: &Robot, found: &mut Vec<Problem>) {
@@ -244,39 +235,6 @@ fn cameras(robot: &Robot, found: &mut Vec<Problem>) {
                 "rename it: the name becomes the feature observation.images.NAME",
             ));
         }
-        if camera.fourcc.chars().count() != 4 {
-            found.push(Problem::new(
-                at("fourcc"),
-                "exactly four characters",
-                format!("\"{}\"", camera.fourcc),
-                "write MJPG or YUYV",
-            ));
-        } else if crate::frame::PixelFormat::from_fourcc(camera.fourcc.as_bytes()).is_none() {
-            found.push(Problem::new(
-                at("fourcc"),
-                "MJPG or YUYV",
-                format!("\"{}\"", camera.fourcc),
-                "ask the camera for MJPG",
-            ));
-        } else if camera.kind != CameraKind::V4l && camera.fourcc != "MJPG" {
-            found.push(Problem::new(
-                at("fourcc"),
-                "MJPG for file and synthetic cameras",
-                format!("\"{}\"", camera.fourcc),
-                "leave it out",
-            ));
-        }
-        for (key, value) in [("width", camera.width), ("height", camera.height)] {
-            in_range(found, &at(key), value, 16, 8192.0, "give the picture's size in pixels");
-            if value % 2 == 1 {
-                found.push(Problem::new(
-                    at(key),
-                    "an even number",
-                    value.to_string(),
-                    "video stores one colour sample for two pixels: choose an even size",
-                ));
-            }
-        }
         in_range(found, &at("fps"), camera.fps, 1, 1000.0, "give the camera's rate");
         match (&camera.kind, &camera.index_or_path) {
             (CameraKind::V4l, None) => found.push(Problem::new(
@@ -295,6 +253,7 @@ fn cameras(robot: &Robot, found: &mut Vec<Problem>) {
             }
             _ => {}
         }
+        controls::controls(name, camera, found);
         if camera.kind == CameraKind::V4l && !camera.realtime {
             found.push(Problem::new(
                 at("realtime"),

@@ -7,6 +7,7 @@ use crate::camera;
 use crate::clock::{Clock, Rank, SimulatedClock, Stamp};
 use crate::codec::backend::Device;
 use crate::codec::stream::{StreamParams, VideoStream};
+use crate::codec::view::View;
 use crate::codec::{Preset, Sample};
 use crate::config::schema::{Camera, CameraKind, Codec, ColorRange};
 use crate::dataset::Spread;
@@ -172,6 +173,7 @@ impl Pictures {
             format: PixelFormat::Mjpg,
             width,
             height,
+            view: View::default(),
             data: picture.data.to_vec().into(),
             credit: self.budget.acquire(picture.data.len()),
         }))

@@ -1,18 +1,20 @@
-//! A frame on disk: a header of [`HEADER_BYTES`] that says everything of the frame, and the frame's bytes. Pure.
+//! A frame on disk: a header of [`HEADER_BYTES`] that says all that every frame has, and the frame's bytes. Pure.
 //!
 //! ```text
 //!  0 magic "RFR1"    8 index     24 sequence         40 captured, UTC   64 width    72 fourcc
 //!  4 CRC-32 of all  16 camera   32 captured, mono   48 arrived, mono   68 height   76 kind, see `Kind`
-//!    that follows   20 length                       56 arrived, UTC                77 three zeros
+//!    that follows   20 length                       56 arrived, UTC                77 1: the bytes end with a tail, see `tail.rs`
+//!                                                                  78 two zeros
 //! ```
 //!
 //! Integers are little-endian, times nanoseconds. Only [`Kind::Frame`] has bytes; the others show the picture of
 //! the record before them.
 
+use super::tail;
 use crate::budget::Credit;
 use crate::clock::Stamp;
+use crate::codec::view::View;
 use crate::frame::{Frame, PixelFormat};
-use bytes::Bytes;
 
 pub const HEADER_BYTES: usize = 80;
 /// Most bytes of one frame, twice those of YUYV at 8192x8192. A longer one is refused, and taken for damage when read.
@@ -39,6 +41,8 @@ pub struct Record {
     pub kind: Kind,
     /// Bytes that follow the header.
     pub len: usize,
+    /// The bytes end with a tail.
+    tail: bool,
     camera: usize,
     sequence: u64,
     captured: Stamp,
@@ -55,8 +59,8 @@ impl Record {
     /// Of a frame that is shown in row `index`.
     pub fn new(index: u64, frame: &Frame) -> Record {
         let Frame { camera, sequence, captured, arrived, format, width, height, .. } = *frame;
-        let len = frame.data.len();
-        Record { index, kind: Kind::Frame, len, camera, sequence, captured, arrived, format, width, height }
+        let (len, tail) = (tail::bytes(frame), tail::has_tail(frame));
+        Record { index, kind: Kind::Frame, len, tail, camera, sequence, captured, arrived, format, width, height }
     }
 
     /// Of the same frame, shown again in row `index`.
@@ -80,7 +84,7 @@ impl Record {
         put(64, &self.width.to_le_bytes());
         put(68, &self.height.to_le_bytes());
         put(72, &self.format.fourcc());
-        put(76, &[self.kind as u8]);
+        put(76, &[self.kind as u8, self.tail.into()]);
         let crc = checksum(&header, data);
         header[4..8].copy_from_slice(&crc.to_le_bytes());
         header
@@ -111,6 +115,7 @@ impl Record {
                 .find(|kind| *kind as u8 == header[76])
                 .ok_or("its kind is not known")?,
             len: data.len(),
+            tail: header[77] == 1,
             camera: u32_at(header, 16) as usize,
             sequence: u64_at(header, 24),
             captured: stamp(32),
@@ -121,10 +126,11 @@ impl Record {
         })
     }
 
-    /// The frame again.
-    pub fn frame(self, data: Bytes, credit: Credit) -> Frame {
-        let Record { camera, sequence, captured, arrived, format, width, height, .. } = self;
-        Frame { camera, sequence, captured, arrived, format, width, height, data, credit }
+    /// The frame again, from all its bytes.
+    pub fn frame(self, mut data: Vec<u8>, credit: Credit) -> Result<Frame, Damage> {
+        let Record { camera, sequence, captured, arrived, format, width, height, tail, .. } = self;
+        let view = if tail { tail::split(&mut data)? } else { View::default() };
+        Ok(Frame { camera, sequence, captured, arrived, format, width, height, view, data: data.into(), credit })
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::budget::Budget;
 use crate::clock::Stamp;
+use crate::codec::view::View;
 use crate::frame::PixelFormat;
 use std::fs;
 
@@ -17,6 +18,7 @@ fn frame(budget: &Budget, k: u64) -> Arc<Frame> {
         format: if k.is_multiple_of(2) { PixelFormat::Mjpg } else { PixelFormat::Yuyv },
         width: 4,
         height: 2,
+        view: View::default(),
         data: vec![k as u8; BYTES].into(),
         credit: budget.try_acquire(BYTES).unwrap(),
     })
@@ -213,4 +215,35 @@ fn what_cannot_be_written_or_read_is_named() {
     let error = spill.pop(|len| budget.try_acquire(len).ok()).unwrap_err().to_string();
     assert!(error.contains("a.frames") && error.contains("checksum"), "{error}");
     assert_eq!(budget.frames_in_use(), 0);
+}
+
+#[test]
+fn a_view_comes_back_with_its_frame() {
+    use crate::config::schema::{Crop, Rotation};
+    let dir = tempfile::tempdir().unwrap();
+    let budget = Budget::new(1 << 20, 10);
+    let crop = Crop { left: 2, top: 4, width: 600, height: 70_000 };
+    let views = [
+        View { rotation: Rotation::By90, crop: None },
+        View { rotation: Rotation::None, crop: Some(crop) },
+        View { rotation: Rotation::By270, crop: Some(crop) },
+        View::default(),
+    ];
+    let path = dir.path().join("frames");
+    let mut spill = Spill::durable(path.clone());
+    for (index, view) in (0..).zip(views) {
+        let frame = Arc::new(Frame { view, ..Arc::into_inner(frame(&budget, index)).unwrap() });
+        let before = spill.bytes();
+        let needed = spill.needed(&frame);
+        spill.push(index, &frame).unwrap();
+        assert_eq!(spill.bytes() - before, needed, "{view:?}");
+        spill.push(index, &frame).expect_err("upwards");
+    }
+    drop(spill);
+    let (mut spill, cut) = Spill::reopen(path).unwrap();
+    assert_eq!(cut, None);
+    for (index, view) in (0..).zip(views) {
+        let (at, popped) = spill.pop(|len| budget.try_acquire(len).ok()).unwrap().unwrap();
+        assert_eq!((at, popped.view, &popped.data), (index, view, &vec![index as u8; BYTES]));
+    }
 }

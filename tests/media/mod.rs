@@ -9,6 +9,7 @@ use recorder::codec::Preset;
 use recorder::codec::Sample;
 use recorder::codec::bitstream::nal_units;
 use recorder::codec::stream::StreamParams;
+use recorder::codec::view::View;
 use recorder::config::schema::{Camera, CameraKind, Codec, ColorRange, IndexOrPath};
 use recorder::frame::{Frame, PixelFormat};
 use std::path::Path;
@@ -16,9 +17,13 @@ use std::sync::Arc;
 use turbojpeg::{Image, PixelFormat as Rgb, Subsamp};
 
 pub fn frame(data: Vec<u8>, format: PixelFormat, width: u32, height: u32) -> Arc<Frame> {
+    viewed(data, format, width, height, View::default())
+}
+
+pub fn viewed(data: Vec<u8>, format: PixelFormat, width: u32, height: u32, view: View) -> Arc<Frame> {
     let credit = Budget::new(usize::MAX, 1).acquire(data.len());
     let (captured, arrived) = (Stamp::default(), Stamp::default());
-    Arc::new(Frame { camera: 0, sequence: 0, captured, arrived, format, width, height, data: data.into(), credit })
+    Arc::new(Frame { camera: 0, sequence: 0, captured, arrived, format, width, height, view, data: data.into(), credit })
 }
 
 pub fn params(codec: Codec, width: u32, height: u32) -> StreamParams {
@@ -92,6 +97,42 @@ pub fn decode_h264<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Vec<Dec
         pictures.push(Decoded { width, height, planes });
     }
     pictures
+}
+
+/// Decodes length-prefixed H.264 from its first sample on by FFmpeg, every sample giving one picture.
+pub fn ffmpeg_h264(samples: &[Sample]) -> Vec<Decoded> {
+    let nals = samples.iter().flat_map(|sample| nal_units(&sample.data));
+    ffmpeg_annex_b(&nals.flat_map(|nal| [&[0, 0, 0, 1], nal].concat()).collect::<Vec<u8>>())
+}
+
+/// Decodes an H.264 byte stream by FFmpeg.
+pub fn ffmpeg_annex_b(stream: &[u8]) -> Vec<Decoded> {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("stream.h264"), folder.path().join("pictures.y4m"));
+    std::fs::write(&from, stream).unwrap();
+    let mut command = std::process::Command::new("ffmpeg");
+    command.args(["-v", "error", "-f", "h264", "-i"]).arg(&from).args(["-fps_mode", "passthrough"]).arg(&to);
+    let output = command.output().expect("ffmpeg is needed: scripts/setup.sh --test installs it");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    y4m(&std::fs::read(&to).unwrap())
+}
+
+/// The pictures of a YUV4MPEG2 file in 4:2:0, which says their size.
+fn y4m(bytes: &[u8]) -> Vec<Decoded> {
+    let header_end = bytes.iter().position(|byte| *byte == b'\n').expect("a header");
+    let header = String::from_utf8_lossy(&bytes[..header_end]).into_owned();
+    let number =
+        |mark: char| header.split(' ').find_map(|word| word.strip_prefix(mark)?.parse::<usize>().ok()).unwrap();
+    let (width, height) = (number('W'), number('H'));
+    let (luma, chroma) = (width * height, width * height / 4);
+    let pictures = bytes[header_end + 1..].chunks_exact(b"FRAME\n".len() + luma + 2 * chroma);
+    let plane = |bytes: &[u8], from, length| bytes[b"FRAME\n".len() + from..][..length].to_vec();
+    pictures
+        .map(|bytes| {
+            let planes = [plane(bytes, 0, luma), plane(bytes, luma, chroma), plane(bytes, luma + chroma, chroma)];
+            Decoded { width, height, planes }
+        })
+        .collect()
 }
 
 impl Decoded {

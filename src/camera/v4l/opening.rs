@@ -1,6 +1,8 @@
 //! A device on its way to streaming: what is set, and what it answers.
 
-use super::modes::offers;
+use super::controls::Controls;
+use super::modes::{Wanted, in_words, nearest_first, offers};
+use super::rows::Rows;
 use crate::camera::{CameraError, Mode};
 use crate::config::schema;
 use crate::frame::PixelFormat;
@@ -26,8 +28,22 @@ pub(super) struct Opening<'a> {
     pub path: &'a Path,
 }
 
+/// A device that streams.
+pub(super) struct Opened {
+    pub mode: Mode,
+    /// How raw pictures lie in the driver's buffers.
+    pub rows: Option<Rows>,
+    pub controls: Controls,
+    pub stream: Stream<'static>,
+}
+
 impl Opening<'_> {
-    pub fn start(self, config: &schema::Camera, format: PixelFormat) -> Result<(Mode, Stream<'static>), CameraError> {
+    /// Sets everything and starts to stream.
+    pub fn start(
+        self,
+        config: &schema::Camera,
+        format: PixelFormat,
+    ) -> Result<Opened, CameraError> {
         if let Err(error) = std::fs::metadata(self.path) {
             return Err(self.io("opening", error));
         }
@@ -36,35 +52,52 @@ impl Opening<'_> {
         if !capabilities.capabilities.contains(Capability::VIDEO_CAPTURE | Capability::STREAMING) {
             return Err(self.not_capture(format!("{}, which captures no video", capabilities.card)));
         }
-        self.set_format(&device, config, format)?;
+        let (width, height) = config.captured_size();
+        let rows = self.set_format(&device, format, width, height)?;
         let fps = self.set_rate(&device, config.fps);
-        let stream = self.stream(&device).map_err(|error| self.io("starting to stream from", error))?;
-        Ok((Mode { format, width: config.width, height: config.height, fps }, stream))
+        // Behind the format: a device that another program streams from has refused that, and keeps its controls.
+        let mut controls = Controls::set(self.name, config, device)?;
+        let stream = self.stream(controls.device()).map_err(|error| self.io("starting to stream from", error))?;
+        controls.settle();
+        Ok(Opened { mode: Mode { format, width, height, fps }, rows, controls, stream })
     }
 
     /// One call sets the fourcc and the size: a driver looks for the size among those of the fourcc.
-    fn set_format(self, device: &Device, config: &schema::Camera, format: PixelFormat) -> Result<(), CameraError> {
+    fn set_format(
+        self,
+        device: &Device,
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+    ) -> Result<Option<Rows>, CameraError> {
         let fourcc = FourCC::new(&format.fourcc());
-        let set = device.set_format(&Format::new(config.width, config.height, fourcc));
-        let found = match set {
+        let found = match device.set_format(&Format::new(width, height, fourcc)) {
             Ok(set) => {
                 let same_format = PixelFormat::from_fourcc(&set.fourcc.repr) == Some(format);
-                let packed = format == PixelFormat::Mjpg || set.stride == config.width * 2;
-                if same_format && packed && (set.width, set.height) == (config.width, config.height) {
-                    return Ok(());
+                let rows = Rows::of(format, width, height, set.stride);
+                match rows {
+                    Ok(rows) if same_format && (set.width, set.height) == (width, height) => return Ok(rows),
+                    Err(length) if same_format && set.width == width => {
+                        format!(
+                            "{} {}x{} with rows of {} bytes instead of {length}",
+                            set.fourcc, width, set.height, set.stride
+                        )
+                    }
+                    _ => format!("{} {}x{}", set.fourcc, set.width, set.height),
                 }
-                let padded = if packed { String::new() } else { format!(" with rows of {} bytes", set.stride) };
-                format!("{} {}x{}{padded}", set.fourcc, set.width, set.height)
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => "nothing".into(),
             Err(error) => return Err(self.io("setting the format of", error)),
         };
+        let (fourcc, width, height, fps) = (config.fourcc.as_str(), config.width, config.height, config.fps.into());
+        let wanted = Wanted { fourcc, width, height, fps };
+        let is_readable = |fourcc: &str| PixelFormat::from_fourcc(fourcc.as_bytes()).is_some();
         Err(CameraError::Mode {
             camera: self.name.into(),
             path: self.path.into(),
-            expected: format!("{} {}x{}", config.fourcc, config.width, config.height),
+            expected: format!("{fourcc} {width}x{height}"),
             found,
-            offers: offers(device),
+            offers: in_words(&nearest_first(&offers(device), &wanted, is_readable)),
         })
     }
 

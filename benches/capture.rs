@@ -36,6 +36,8 @@ const PICTURES: usize = 120;
 const QUALITY: i32 = 89;
 const ROUNDS: usize = 9;
 const SECONDS: u32 = 30;
+/// What has to be encoded afterwards waits on disk meanwhile.
+const BUSY_SECONDS: u32 = 10;
 const MOST_AGE_MS: f64 = 1.0;
 const MOST_CPU: f64 = 0.03;
 const CAMERAS: usize = 20;
@@ -47,8 +49,8 @@ fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let sections: [(&str, fn(&[Vec<u8>]) -> Result<()>); 4] = [
         ("parts", parts),
-        ("age", |pictures| age(pictures, 2)),
-        ("busy", |pictures| age(pictures, MANY)),
+        ("age", |pictures| age(pictures, 2, SECONDS)),
+        ("busy", |pictures| age(pictures, MANY, BUSY_SECONDS)),
         ("copy", copy),
     ];
     if let Some(unknown) = wanted.iter().find(|name| sections.iter().all(|(known, _)| known != name)) {
@@ -173,7 +175,7 @@ impl Camera for Memory {
 }
 
 /// Cameras that hand out pictures from memory, recorded as H.264.
-fn age(pictures: &[Vec<u8>], cameras: usize) -> Result<()> {
+fn age(pictures: &[Vec<u8>], cameras: usize, seconds: u32) -> Result<()> {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let cameras: String = (0..cameras)
         .map(|k| format!("[robot.cameras.c{k}]\ntype = \"synthetic\"\nwidth = {WIDTH}\nheight = {HEIGHT}\n"))
@@ -191,7 +193,7 @@ fn age(pictures: &[Vec<u8>], cameras: usize) -> Result<()> {
         }),
         ..Devices::default()
     };
-    let summary = record(&configuration(dir.path(), "h264", &cameras)?, devices)?;
+    let summary = record(&configuration(dir.path(), "h264", &cameras, seconds)?, devices)?;
     let logs = logs.lock().map_err(|_| "a camera's thread panicked")?;
     let (mut woken, mut worked, mut passed_on, mut shares) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for log in logs.values() {
@@ -221,7 +223,7 @@ fn copy(pictures: &[Vec<u8>]) -> Result<()> {
     fs::write(&clip, pictures.concat())?;
     let cameras: String =
         (0..CAMERAS).map(|k| format!("[robot.cameras.c{k:02}]\ntype = \"file\"\nindex_or_path = {clip:?}\n")).collect();
-    let config = configuration(dir.path(), "copy", &cameras)?;
+    let config = configuration(dir.path(), "copy", &cameras, SECONDS)?;
     let (cpu, start) = (machine::process_time(), Instant::now());
     let summary = record(&config, Devices::default())?;
     let (cpu, wall) = ((machine::process_time() - cpu).as_secs_f64(), start.elapsed().as_secs_f64());
@@ -244,11 +246,11 @@ fn told_losses(summary: &EpisodeSummary) {
     note("rows repeated", repeated.to_string());
 }
 
-fn configuration(dir: &Path, codec: &str, cameras: &str) -> Result<Arc<config::Config>> {
+fn configuration(dir: &Path, codec: &str, cameras: &str, seconds: u32) -> Result<Arc<config::Config>> {
     let root = dir.join("set");
     let text = format!(
         "[limits]\nmin_free_gib = 0\n[metrics]\nlisten = \"\"\n[dataset]\nrepo_id = \"bench/capture\"\nroot = {root:?}\n\
-         single_task = \"bench\"\nfps = {FPS}\nepisode_time_s = {SECONDS}\nreset_time_s = 0\nnum_episodes = 1\n\
+         single_task = \"bench\"\nfps = {FPS}\nepisode_time_s = {seconds}\nreset_time_s = 0\nnum_episodes = 1\n\
          [dataset.encoder]\ncodec = \"{codec}\"\nquality = 23\ngop = 15\n{cameras}"
     );
     Ok(Arc::new(config::parse("bench", &text, &[])?))

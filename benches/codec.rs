@@ -195,6 +195,7 @@ fn clip() -> Vec<Arc<Frame>> {
             height,
             view: View::default(),
             data,
+            coded: None,
             credit,
         }));
     }

@@ -6,6 +6,7 @@ use super::worker::{Lost, Worker, or_panic};
 use crate::budget::{Budget, Exhausted};
 use crate::camera::{Camera, CameraError, Mode, Picture};
 use crate::clock::{Clock, Rank, Stamp};
+use crate::codec::h264::{self, H264Error};
 use crate::codec::jpeg;
 use crate::codec::view::View;
 use crate::config::schema;
@@ -111,6 +112,12 @@ fn deliver(
 ) -> Result<(), CameraError> {
     let CameraArguments { name, clock, .. } = arguments;
     let mode = camera.mode().clone();
+    let mut source = Source::open(&mode).map_err(|error| CameraError::Io {
+        camera: name.as_str().into(),
+        path: "its pictures".into(),
+        action: "opening a decoder for",
+        source: std::io::Error::other(error.to_string()),
+    })?;
     // Simulated time starts only when every camera has joined it, so there the first picture cannot be waited for.
     let mut delivered = clock.is_simulated();
     if delivered {
@@ -138,7 +145,7 @@ fn deliver(
         }
         last = picture.captured;
         newest.set(picture.captured.utc_ns as f64 / 1e9);
-        let message = frame(arguments, &mode, &picture, arrived);
+        let message = source.frame(arguments, &mode, &picture, arrived);
         if !delivered {
             delivered = true;
             announce(arguments, myself, &mode, picture.captured);
@@ -156,41 +163,83 @@ fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode:
         arguments.recorder.cast(RecorderMessage::CameraReady { camera: arguments.index, mode: mode.clone(), captured });
 }
 
-/// The picture as a frame with its credit, or why it is none.
-fn frame(arguments: &CameraArguments, mode: &Mode, picture: &Picture<'_>, arrived: Stamp) -> CoordinatorMessage {
-    let camera = arguments.index;
-    let bytes = picture.data.len();
-    let dropped = |reason| CoordinatorMessage::FrameDropped {
-        camera,
-        sequence: picture.sequence,
-        captured: picture.captured,
-        reason,
-    };
-    if mode.format == PixelFormat::Mjpg
-        && let Err(error) = jpeg::parse_sized(picture.data, mode.width, mode.height)
-    {
-        return dropped(error.reason());
+/// How a camera's pictures become frames.
+struct Source {
+    /// Of a camera that encodes itself.
+    decoder: Option<h264::Decoder>,
+    /// The last complaint: each is told once.
+    told: Option<H264Error>,
+}
+
+impl Source {
+    fn open(mode: &Mode) -> Result<Source, H264Error> {
+        let decoder = match mode.format {
+            PixelFormat::H264 => Some(h264::Decoder::open(mode.width, mode.height)?),
+            _ => None,
+        };
+        Ok(Source { decoder, told: None })
     }
-    let credit = if arguments.clock.is_simulated() {
-        // Time stands still while this thread waits: nothing is missed.
-        Ok(arguments.budget.acquire(bytes))
-    } else {
-        arguments.budget.try_acquire(bytes)
-    };
-    match credit {
-        Ok(credit) => CoordinatorMessage::Frame(Arc::new(Frame {
+
+    /// The picture as a frame with its credit, or why it is none. All pictures must come by here, in order.
+    fn frame(
+        &mut self,
+        arguments: &CameraArguments,
+        mode: &Mode,
+        picture: &Picture<'_>,
+        arrived: Stamp,
+    ) -> CoordinatorMessage {
+        let Picture { sequence, captured, data } = *picture;
+        let camera = arguments.index;
+        let dropped = |reason| CoordinatorMessage::FrameDropped { camera, sequence, captured, reason };
+        let decoded = match self.decoder.as_mut().map(|decoder| decoder.decode(sequence, data)).transpose() {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                let reason = error.reason();
+                // Pictures without a key frame follow from what was told, and are usual at the start.
+                if error != H264Error::NoKeyFrame && self.told.as_ref() != Some(&error) {
+                    tracing::warn!(camera = arguments.name, "{error}");
+                    self.told = Some(error);
+                }
+                return dropped(reason);
+            }
+        };
+        if mode.format == PixelFormat::Mjpg
+            && let Err(error) = jpeg::parse_sized(data, mode.width, mode.height)
+        {
+            return dropped(error.reason());
+        }
+        let bytes = decoded.as_ref().map_or(data.len(), h264::Decoded::bytes);
+        let credit = if arguments.clock.is_simulated() {
+            // Time stands still while this thread waits: nothing is missed.
+            Ok(arguments.budget.acquire(bytes))
+        } else {
+            arguments.budget.try_acquire(bytes)
+        };
+        let credit = match credit {
+            Ok(credit) => credit,
+            Err(Exhausted::Frames) => return dropped(DropReason::NoCreditFrames),
+            Err(Exhausted::Bytes) => return dropped(DropReason::NoCreditBytes),
+        };
+        let (format, data, coded) = match decoded {
+            None => (mode.format, data.to_vec(), None),
+            Some(decoded) => {
+                let format = decoded.format;
+                let (planes, coded) = decoded.into_parts();
+                (format, planes, Some(coded))
+            }
+        };
+        CoordinatorMessage::Frame(Arc::new(Frame {
             camera,
-            sequence: picture.sequence,
-            captured: picture.captured,
+            sequence,
+            captured,
             arrived,
-            format: mode.format,
+            format,
             width: mode.width,
             height: mode.height,
             view: View::of(&arguments.config),
-            data: picture.data.to_vec(),
+            data,
+            coded,
             credit,
-        })),
-        Err(Exhausted::Frames) => dropped(DropReason::NoCreditFrames),
-        Err(Exhausted::Bytes) => dropped(DropReason::NoCreditBytes),
+        }))
     }
 }

@@ -175,6 +175,7 @@ impl Pictures {
             height,
             view: View::default(),
             data: picture.data.to_vec(),
+            coded: None,
             credit: self.budget.acquire(picture.data.len()),
         }))
     }

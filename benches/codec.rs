@@ -165,16 +165,7 @@ fn least<const N: usize>(mut works: [&mut dyn FnMut(); N]) -> [f64; N] {
 
 fn clip() -> Vec<Arc<Frame>> {
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(Stamp::default()));
-    let config = Camera {
-        kind: CameraKind::Synthetic,
-        index_or_path: None,
-        width: W as u32,
-        height: H as u32,
-        fps: FPS,
-        fourcc: "MJPG".into(),
-        on_loss: Default::default(),
-        realtime: false,
-    };
+    let config = Camera { fps: FPS, realtime: false, ..Camera::new(CameraKind::Synthetic, W as u32, H as u32) };
     let mut camera = camera::open("front", &config, &clock, Rank(0)).unwrap();
     let budget = Budget::new(usize::MAX, FRAMES);
     let mut clip = Vec::new();
@@ -194,7 +185,7 @@ fn clip() -> Vec<Arc<Frame>> {
             width,
             height,
             view: View::default(),
-            data,
+            data: data.into(),
             coded: None,
             credit,
         }));

@@ -14,7 +14,7 @@ case ${1-} in
   '') ;;
   --test)
     # A virtual machine with simulated USB devices, clips to record, a reader of what was recorded, and networks to ask from.
-    packages+=(busybox-static cpio ffmpeg iproute2 kmod python3 python3-venv qemu-system-x86 seabios xz-utils)
+    packages+=(busybox-static cpio ffmpeg iproute2 kmod python3 python3-venv qemu-system-x86 seabios v4l-utils xz-utils)
     ;;
   *) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/setup.sh >&2; exit 2 ;;
 esac

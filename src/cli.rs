@@ -41,6 +41,7 @@ pub enum Command {
     /// by itself, since an arm that nobody expects to move must not.
     Teleoperate,
     Replay(Replay),
+    Devices(crate::discover::Arguments),
     Calibrate(crate::calibrate::Arguments),
     SetupMotors(crate::calibrate::SetupArguments),
     Regenerate(crate::regenerate::Arguments),
@@ -132,6 +133,7 @@ pub struct Encoders {
 
 const USAGE: &str = "\
 recorder --config lab.toml [--KEY=VALUE ...]
+       recorder devices [--json] [--ask known|all|none]
        recorder check --config lab.toml [--notify] [--KEY=VALUE ...]
        recorder teleoperate --config lab.toml [--KEY=VALUE ...]
        recorder replay ROOT --episode N --config lab.toml [--KEY=VALUE ...]

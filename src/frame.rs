@@ -4,6 +4,7 @@ use crate::budget::Credit;
 use crate::clock::Stamp;
 use crate::codec::view::View;
 use crate::config::schema::ColorRange;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Index of a camera in the configuration's order.
@@ -100,7 +101,8 @@ pub struct Frame {
     pub height: u32,
     /// What of it is to be recorded, and which way up.
     pub view: View,
-    pub data: Vec<u8>,
+    /// Shared with the samples that are made of it, so that a JPEG is copied once: out of the device's memory.
+    pub data: Bytes,
     /// What the camera encoded it as, where it did.
     pub coded: Option<Coded>,
     /// A frame without a credit does not exist.

@@ -1,11 +1,12 @@
 //! Who holds a device file open, for messages that name it.
 
+use serde::Serialize;
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
 /// A process that has a file open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Holder {
     pub process: u32,
     /// The program's name.
@@ -14,8 +15,13 @@ pub struct Holder {
 
 /// The processes that have `path` open, as far as this user may see.
 pub fn holders(path: &Path) -> Vec<Holder> {
+    holders_in(Path::new("/proc"), path)
+}
+
+/// As [`holders`], by what a folder such as /proc tells.
+pub fn holders_in(proc: &Path, path: &Path) -> Vec<Holder> {
     let Ok(path) = fs::canonicalize(path) else { return Vec::new() };
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = fs::read_dir(proc).into_iter().flatten().flatten();
     let mut found: Vec<Holder> = processes
         .filter_map(|entry| {
             let process: u32 = entry.file_name().to_str()?.parse().ok()?;

@@ -22,6 +22,7 @@ pub mod config;
 pub mod console;
 pub mod dataset;
 pub mod devices;
+pub mod discover;
 pub mod disk_space;
 pub mod encoders;
 pub mod episode;

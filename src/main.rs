@@ -35,7 +35,7 @@ use recorder::sim_arm::SimArm;
 use recorder::status::{self, SharedStatus, Status};
 use recorder::supervision::{self, Notifier, Supervisor};
 use recorder::teleoperate::{self, TeleoperateError};
-use recorder::{check, codec, gpu_metrics, log_file, metrics, notify, run, sim_arm, verify};
+use recorder::{check, codec, discover, gpu_metrics, log_file, metrics, notify, run, sim_arm, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -85,6 +85,7 @@ fn main() -> ExitCode {
         Some(Command::Replay(arguments)) => {
             configuration(&cli, &overrides).and_then(|config| teleoperate(&config, Some(arguments)))
         }
+        Some(Command::Devices(arguments)) => devices(arguments),
         Some(Command::Calibrate(arguments)) => {
             by_hand(&cli, &overrides, |config, presses| calibrate::calibrate(arguments, config, presses))
         }
@@ -163,6 +164,11 @@ fn completions(shell: clap_complete::Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "recorder", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+fn devices(arguments: &discover::Arguments) -> anyhow::Result<u8> {
+    let found = discover::look(&arguments.place);
+    print(&if arguments.json { found.json() } else { found.text() })
 }
 
 fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {

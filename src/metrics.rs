@@ -135,7 +135,7 @@ metrics! {
     ROOM = "recorder_disk_room", Kind::Gauge, [], "Room to record on the disk: 2 enough, 1 little, 0 none.";
     SCHEDULE_LEFT = "recorder_schedule_left_seconds", Kind::Gauge, [], "Time until no episode begins any more, by run.until and run.max_hours; infinite without them.";
     STUCK = "recorder_stuck", Kind::Gauge, ["part"], "1 for a part that does nothing any more.";
-    LOG_LINES_LOST = "recorder_log_lines_lost_total", Kind::Counter, [], "Lines that are not in the log file: its disk is full, or too slow.";
+    LOG_LINES_LOST = "recorder_log_lines_lost_total", Kind::Counter, [], "Lines of the log that found no room: the disk of the log file is full or too slow, or the terminal is stopped.";
     LAST_FRAME = "recorder_last_frame_timestamp_seconds", Kind::Gauge, ["camera"], "When the newest frame was captured, in Unix time; absent before the first one.";
     TIME = "recorder_time_seconds", Kind::Gauge, [], "What the recorder's clock shows now, in Unix time: what time stamps are to be compared with.";
     NOTIFICATIONS = "recorder_notifications_total", Kind::Counter, ["outcome"], "Runs of notify.command by what became of them.";

@@ -94,7 +94,7 @@ fn a_broken_reply_is_named_also_when_the_last_try_is_cut_short() {
     let sim = follower_bus();
     for (retries, broken, expected) in [(1, 1, "checksum"), (2, 2, "checksum"), (1, 0, "timeout")] {
         let mut bus = bare_bus(&sim, ONE_TRY);
-        bus.retries = retries;
+        bus.retries = retries as u32;
         sim.inject(Fault::BadChecksum, Some(3), broken);
         sim.inject(Fault::Lost, Some(3), retries + 1 - broken);
         let error = bus.sync_read(&IDS, reg::PRESENT_POSITION, within(AMPLE)).unwrap_err();

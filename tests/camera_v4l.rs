@@ -59,7 +59,7 @@ fn a_real_camera_delivers_and_refuses() {
     let (width, height) = (good.width, good.height);
 
     let size = refused(&Camera { width: width + 2, ..good.clone() });
-    assert!(size.contains("It offers:") && size.contains(&format!("{width}x{height}")), "{size}");
+    assert!(size.contains("It offers, nearest first:") && size.contains(&format!("{width}x{height}")), "{size}");
 
     let clock = SystemClock::default();
     let mut camera = open(&good).unwrap();

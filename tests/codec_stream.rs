@@ -116,7 +116,7 @@ fn a_broken_frame_is_replaced_by_the_one_before() {
     let cut = broken(good.data[..good.data.len() / 2].to_vec());
     let empty = broken(Vec::new());
     let other_size = broken(textured(160, 120, 0));
-    let mut damaged = good.data.clone();
+    let mut damaged = good.data.to_vec();
     let middle = damaged.len() / 2;
     damaged[middle..middle + 40].fill(0xff);
     let damaged = broken(damaged);

@@ -213,7 +213,7 @@ proptest! {
             let name = format.name();
             let fragment = Fragment {
                 first_frame: 0,
-                samples: vec![Sample { data: vec![0; 10], sync: true }],
+                samples: vec![Sample { data: vec![0; 10].into(), sync: true }],
                 format: Arc::new(format),
                 substituted: Vec::new(),
                 pixels: Default::default(),

@@ -16,7 +16,7 @@ fn second(first_frame: u64, bytes: usize) -> Fragment {
     pixels.counts.iter_mut().for_each(|channel| channel[16..235].fill(1000));
     Fragment {
         first_frame,
-        samples: (0..30).map(|k| Sample { data: vec![k; bytes], sync: k % 15 == 0 }).collect(),
+        samples: (0..30).map(|k| Sample { data: vec![k; bytes].into(), sync: k % 15 == 0 }).collect(),
         format: Arc::new(SampleFormat::H264 { sps: vec![103, 66, 192, 30], pps: vec![104] }),
         substituted: Vec::new(),
         pixels,

@@ -107,6 +107,25 @@ fn whoever_leaves_keeps_what_is_set_up() {
     assert_eq!(command(&sim, "read wrist_roll ID"), "1");
 }
 
+/// The power went between the new id and the new rate: the next time it is found as it was left.
+#[test]
+fn a_motor_whose_set_up_was_cut_short_is_set_up_again() {
+    let (lab, sim) = (Lab::new(), delivered());
+    command(&sim, "only gripper");
+    command(&sim, "write gripper Baud_Rate 4");
+    command(&sim, "write gripper ID 6");
+    command(&sim, "write gripper Lock 0");
+    let mut terminal = terminal(&lab, &sim);
+    terminal.wait_for("Connect the gripper motor");
+    terminal.press("\r");
+    terminal.wait_for("Connect the wrist_roll motor");
+    terminal.press("\x03");
+    assert_eq!(terminal.end("set up: gripper; the others are as they were"), Some(130));
+    command(&sim, "power");
+    let read = |register: &str| command(&sim, &format!("read gripper {register}"));
+    assert_eq!([read("ID"), read("Baud_Rate")], ["6", "0"].map(String::from));
+}
+
 #[test]
 fn nobody_is_waited_for_without_a_terminal() {
     let (lab, sim) = (Lab::new(), delivered());

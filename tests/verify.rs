@@ -797,7 +797,7 @@ fn plain_jpegs(luma: u8, frames: usize) -> Vec<Fragment> {
         subsamp: turbojpeg::Subsamp::Sub2x2,
     };
     let data = turbojpeg::Compressor::new().unwrap().compress_yuv_to_vec(image).unwrap();
-    let sample = recorder::codec::Sample { data, sync: true };
+    let sample = recorder::codec::Sample { data: data.into(), sync: true };
     vec![Fragment {
         first_frame: 0,
         samples: vec![sample; frames],

@@ -3,7 +3,7 @@
 use crate::Result;
 use recorder::camera;
 use recorder::clock::{Clock, Rank, SimulatedClock, Stamp};
-use recorder::config::schema::{Camera, CameraKind, IndexOrPath};
+use recorder::config::schema::{Camera, CameraKind};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,16 +23,7 @@ pub fn path(dir: &Path) -> PathBuf {
 
 /// Draws the clip into `dir`.
 pub fn write(dir: &Path) -> Result<()> {
-    let config = Camera {
-        kind: CameraKind::Synthetic,
-        index_or_path: None::<IndexOrPath>,
-        width: WIDTH,
-        height: HEIGHT,
-        fps: FPS,
-        fourcc: "MJPG".into(),
-        on_loss: Default::default(),
-        realtime: false,
-    };
+    let config = Camera { fps: FPS, realtime: false, ..Camera::new(CameraKind::Synthetic, WIDTH, HEIGHT) };
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(Stamp::default()));
     let mut camera = camera::open("clip", &config, &clock, Rank(0))?;
     let mut file = File::create(path(dir))?;

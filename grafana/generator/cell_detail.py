@@ -266,9 +266,9 @@ PARTS = (
     ),
     Panel(
         "lines", "Log lines lost", width=6, height=6,
-        shows="Lines that are not in the log file, since the start.",
+        shows="Lines of the log that found no room, since the start.",
         normal="0.",
-        otherwise="RecorderLogLinesLost: the log's disk is full or too slow; the recording does not wait for it.",
+        otherwise="RecorderLogLinesLost: the log's disk is full or too slow, or the terminal is stopped; the recording does not wait for either.",
         unit="suffix: lines", decimals=0, stairs=True, steps=ANY_STEPS,
         queries=(Query("recorder_log_lines_lost_total{CELL}", "lost", colour=LOOK),),
     ),

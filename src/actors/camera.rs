@@ -1,19 +1,19 @@
 //! A camera: a thread that blocks on the device and sends what it sees. It waits for nothing else.
 
+mod source;
+
 use super::coordinator::CoordinatorMessage;
 use super::recorder::RecorderMessage;
 use super::worker::{Lost, Worker, or_panic};
-use crate::budget::{Budget, Exhausted};
-use crate::camera::{Camera, CameraError, Mode, Picture};
+use crate::budget::Budget;
+use crate::camera::{Camera, CameraError, Mode};
 use crate::clock::{Clock, Rank, Stamp};
-use crate::codec::h264::{self, H264Error};
-use crate::codec::jpeg;
-use crate::codec::view::View;
 use crate::config::schema;
 use crate::devices::OpenCamera;
-use crate::frame::{CameraIndex, DropReason, Frame, PixelFormat};
+use crate::frame::CameraIndex;
 use crate::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use source::Source;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -112,12 +112,7 @@ fn deliver(
 ) -> Result<(), CameraError> {
     let CameraArguments { name, clock, .. } = arguments;
     let mode = camera.mode().clone();
-    let mut source = Source::open(&mode).map_err(|error| CameraError::Io {
-        camera: name.as_str().into(),
-        path: "its pictures".into(),
-        action: "opening a decoder for",
-        source: std::io::Error::other(error.to_string()),
-    })?;
+    let mut source = Source::open(arguments, &mode)?;
     // Simulated time starts only when every camera has joined it, so there the first picture cannot be waited for.
     let mut delivered = clock.is_simulated();
     if delivered {
@@ -145,10 +140,14 @@ fn deliver(
         }
         last = picture.captured;
         newest.set(picture.captured.utc_ns as f64 / 1e9);
-        let message = source.frame(arguments, &mode, &picture, arrived);
+        let (sequence, captured) = (picture.sequence, picture.captured);
+        let message = match source.frame(arguments, &picture, arrived) {
+            Ok(frame) => CoordinatorMessage::Frame(Arc::new(frame)),
+            Err(reason) => CoordinatorMessage::FrameDropped { camera: arguments.index, sequence, captured, reason },
+        };
         if !delivered {
             delivered = true;
-            announce(arguments, myself, &mode, picture.captured);
+            announce(arguments, myself, &mode, captured);
         }
         if arguments.coordinator.cast(message).is_err() {
             return Ok(());
@@ -161,85 +160,4 @@ fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode:
     let _ = myself.cast(CameraMessage::Delivering(mode.clone()));
     let _ =
         arguments.recorder.cast(RecorderMessage::CameraReady { camera: arguments.index, mode: mode.clone(), captured });
-}
-
-/// How a camera's pictures become frames.
-struct Source {
-    /// Of a camera that encodes itself.
-    decoder: Option<h264::Decoder>,
-    /// The last complaint: each is told once.
-    told: Option<H264Error>,
-}
-
-impl Source {
-    fn open(mode: &Mode) -> Result<Source, H264Error> {
-        let decoder = match mode.format {
-            PixelFormat::H264 => Some(h264::Decoder::open(mode.width, mode.height)?),
-            _ => None,
-        };
-        Ok(Source { decoder, told: None })
-    }
-
-    /// The picture as a frame with its credit, or why it is none. All pictures must come by here, in order.
-    fn frame(
-        &mut self,
-        arguments: &CameraArguments,
-        mode: &Mode,
-        picture: &Picture<'_>,
-        arrived: Stamp,
-    ) -> CoordinatorMessage {
-        let Picture { sequence, captured, data } = *picture;
-        let camera = arguments.index;
-        let dropped = |reason| CoordinatorMessage::FrameDropped { camera, sequence, captured, reason };
-        let decoded = match self.decoder.as_mut().map(|decoder| decoder.decode(sequence, data)).transpose() {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                let reason = error.reason();
-                // Pictures without a key frame follow from what was told, and are usual at the start.
-                if error != H264Error::NoKeyFrame && self.told.as_ref() != Some(&error) {
-                    tracing::warn!(camera = arguments.name, "{error}");
-                    self.told = Some(error);
-                }
-                return dropped(reason);
-            }
-        };
-        if mode.format == PixelFormat::Mjpg
-            && let Err(error) = jpeg::parse_sized(data, mode.width, mode.height)
-        {
-            return dropped(error.reason());
-        }
-        let bytes = decoded.as_ref().map_or(data.len(), h264::Decoded::bytes);
-        let credit = if arguments.clock.is_simulated() {
-            // Time stands still while this thread waits: nothing is missed.
-            Ok(arguments.budget.acquire(bytes))
-        } else {
-            arguments.budget.try_acquire(bytes)
-        };
-        let credit = match credit {
-            Ok(credit) => credit,
-            Err(Exhausted::Frames) => return dropped(DropReason::NoCreditFrames),
-            Err(Exhausted::Bytes) => return dropped(DropReason::NoCreditBytes),
-        };
-        let (format, data, coded) = match decoded {
-            None => (mode.format, data.to_vec(), None),
-            Some(decoded) => {
-                let format = decoded.format;
-                let (planes, coded) = decoded.into_parts();
-                (format, planes, Some(coded))
-            }
-        };
-        CoordinatorMessage::Frame(Arc::new(Frame {
-            camera,
-            sequence,
-            captured,
-            arrived,
-            format,
-            width: mode.width,
-            height: mode.height,
-            view: View::of(&arguments.config),
-            data,
-            coded,
-            credit,
-        }))
-    }
 }

@@ -5,6 +5,7 @@
 
 mod access_units;
 mod container;
+pub mod controls;
 pub mod file;
 mod pace;
 mod picture;
@@ -12,8 +13,10 @@ pub mod synthetic;
 pub mod v4l;
 
 use crate::clock::{Clock, Rank, Stamp};
+use crate::config::Problem;
 use crate::config::schema::{self, CameraKind};
 use crate::frame::PixelFormat;
+use controls::Change;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,8 +75,13 @@ pub enum CameraError {
     )]
     NotCapture { camera: Box<str>, path: PathBuf, found: String, present: String },
     /// The device chose another format or size.
-    #[error("camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers:\n{offers}")]
+    #[error(
+        "camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers, nearest first:\n{offers}"
+    )]
     Mode { camera: Box<str>, path: PathBuf, expected: String, found: String, offers: String },
+    /// A control cannot be set as the camera's table says.
+    #[error("camera {camera}: {problem}")]
+    Control { camera: Box<str>, problem: Box<Problem> },
     /// The file holds no pictures that can be used.
     #[error("camera {camera}: {path} holds {found}, expected {expected}: {remedy}")]
     Content { camera: Box<str>, path: PathBuf, found: String, expected: String, remedy: String },
@@ -103,8 +111,8 @@ pub trait Camera: Send {
     /// stop and asks again. Any other error means that the device must be opened anew.
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError>;
     /// About once a second, between two pictures: looks whether the camera's controls are as they were set, and sets them
-    /// again. What was changed by somebody else, in words.
-    fn look_after(&mut self) -> Vec<String> {
+    /// again. What was changed by somebody else.
+    fn look_after(&mut self) -> Vec<Change> {
         Vec::new()
     }
 }

@@ -1,14 +1,18 @@
 //! A Video4Linux device, streaming through memory that the driver shares.
 
-mod modes;
+mod controls;
+pub mod described;
+pub mod modes;
 mod opening;
 mod rows;
 
+use super::controls::Change;
 use super::{Camera, CameraError, Mode, Picture, configured_path};
 use crate::clock::{Clock, Stamp};
 use crate::config::schema;
 use crate::frame::PixelFormat;
-use opening::Opening;
+use controls::Controls;
+use opening::{Opened, Opening};
 use rows::Rows;
 use rustix::event::PollFlags;
 use std::io;
@@ -34,13 +38,15 @@ pub struct V4lCamera {
     rows: Option<Rows>,
     /// A picture without its padding.
     packed: Vec<u8>,
+    controls: Controls,
     /// There until the camera is dropped.
     stream: Option<Stream<'static>>,
 }
 
 impl V4lCamera {
-    /// Opens the device, sets format, size and rate, and starts streaming. Another format or size than the configured
-    /// ones is an error; another rate is a warning, and stands in [`Mode::fps`].
+    /// Opens the device, sets format, size, rate and controls, and starts streaming. Another format or size than the
+    /// configured ones is an error, and so is a control that is not taken; another rate is a warning, and stands in
+    /// [`Mode::fps`].
     pub fn open(name: &str, config: &schema::Camera, clock: &Arc<dyn Clock>) -> Result<V4lCamera, CameraError> {
         let path = configured_path(name, config)?;
         let Some(format) = PixelFormat::of_camera(config.fourcc.as_bytes()) else {
@@ -54,11 +60,11 @@ impl V4lCamera {
         let opening = Opening { name, path: &path };
         // The v4l crate panics on names that are not UTF-8 and on colour spaces newer than itself.
         let opened = catch_unwind(AssertUnwindSafe(|| opening.start(config, format)));
-        let (mode, rows, stream) = opened.unwrap_or_else(|_| {
+        let Opened { mode, rows, controls, stream } = opened.unwrap_or_else(|_| {
             Err(opening.io("describing", io::Error::other("the driver's description cannot be understood")))
         })?;
         let (name, clock) = (name.into(), clock.clone());
-        Ok(V4lCamera { name, path, mode, clock, rows, packed: Vec::new(), stream: Some(stream) })
+        Ok(V4lCamera { name, path, mode, clock, rows, packed: Vec::new(), controls, stream: Some(stream) })
     }
 }
 
@@ -91,6 +97,10 @@ impl Camera for V4lCamera {
             captured: captured(meta, self.clock.as_ref()),
             data: self.rows.map_or(data, |rows| rows.packed(data, &mut self.packed)),
         })
+    }
+
+    fn look_after(&mut self) -> Vec<Change> {
+        self.controls.look()
     }
 }
 

@@ -65,7 +65,7 @@ mod tests {
         let mut fragments = Vec::new();
         for (index, kind) in frames.chars().enumerate() {
             let encoded = Encoded {
-                sample: Sample { data: vec![index as u8], sync: kind == 'k' },
+                sample: Sample { data: vec![index as u8].into(), sync: kind == 'k' },
                 substituted: (kind == 'x').then_some(DropReason::Corrupt),
                 decode: Default::default(),
                 encode: Default::default(),
@@ -81,7 +81,7 @@ mod tests {
             assert_eq!(fragment.first_frame, index as u64);
             assert_eq!(fragment.pixels.pictures, fragment.samples.len() as u64);
             for sample in &fragment.samples {
-                assert_eq!(sample.data, [index as u8], "every frame once, in order");
+                assert_eq!(sample.data[..], [index as u8], "every frame once, in order");
                 let replaced = fragment.substituted.contains(&(index as u64, DropReason::Corrupt));
                 assert_eq!(replaced, frames.as_bytes()[index] == b'x');
                 index += 1;

@@ -2,6 +2,8 @@
 
 use super::yuv::{Chroma, I420, Planar};
 use crate::frame::DropReason;
+use std::collections::VecDeque;
+use std::io::BufRead;
 use turbojpeg::{Colorspace, Decompressor, Subsamp, YuvImage};
 
 /// What a JPEG's marker segments say.
@@ -13,8 +15,10 @@ pub struct Structure {
     pub height: u32,
     /// 1 is grey, 3 is colour.
     pub components: u8,
-    /// Length of the picture in bytes: what follows its end mark is padding.
+    /// Length of the picture in bytes: what follows its end mark is padding, or another picture.
     pub end: usize,
+    /// Checksum of the segments that say how the data is to be decoded: the same in most pictures of a camera.
+    pub tables: u32,
 }
 
 /// Why bytes are not a picture.
@@ -30,7 +34,7 @@ pub enum JpegError {
     #[error("the JPEG is {found_width}x{found_height}, expected {width}x{height}: set the camera's width and height")]
     WrongSize { width: u32, height: u32, found_width: u32, found_height: u32 },
     /// A kind of JPEG that no camera makes.
-    #[error("the JPEG has {found}, expected YCbCr in 4:2:0, 4:2:2, 4:4:0 or 4:4:4, or grey")]
+    #[error("the JPEG has {found}, expected YCbCr in 4:2:0, 4:2:2, 4:4:0 or 4:4:4, or grey, in 8 bits, Huffman coded")]
     Unsupported { found: String },
     /// libjpeg-turbo's words.
     #[error("the JPEG is corrupt: {0}")]
@@ -47,56 +51,92 @@ impl JpegError {
     }
 }
 
-/// Reads the marker segments and looks for the end mark from the back: microseconds, since the entropy-coded data is
-/// not read. Bytes after the end mark are allowed, as many cameras pad their pictures. Damage inside the
+/// Follows the markers up to the first end mark, past the entropy-coded data, which is not read: microseconds. Bytes after
+/// the end mark are allowed, as many cameras pad their pictures, or leave another's rest there. Damage inside the
 /// entropy-coded data shows only when it is decoded.
 pub fn parse(jpeg: &[u8]) -> Result<Structure, JpegError> {
     let broken = |at, expected| Err(JpegError::Structure { at, expected });
+    let truncated = || JpegError::Truncated { bytes: jpeg.len() };
     if !jpeg.starts_with(&[0xff, 0xd8]) {
         return broken(0, "a start mark (ff d8)");
     }
-    let mut frame = None;
+    let (mut frame, mut in_data, mut tables) = (None, false, crc32fast::Hasher::new());
     let mut at = 2;
     loop {
-        match jpeg.get(at) {
-            Some(0xff) => {}
-            Some(_) => return broken(at, "a marker (ff)"),
-            None => return Err(JpegError::Truncated { bytes: jpeg.len() }),
-        }
-        let Some(&[marker, high, low]) = jpeg.get(at + 1..at + 4) else {
-            return Err(JpegError::Truncated { bytes: jpeg.len() });
+        let marker = match (jpeg.get(at), jpeg.get(at + 1)) {
+            (Some(0xff), Some(marker)) => *marker,
+            (Some(0xff) | None, _) => return Err(truncated()),
+            (Some(_), _) => return broken(at, "a marker (ff)"),
         };
-        if marker == 0xff {
+        match marker {
             // A fill byte before a marker.
-            at += 1;
-            continue;
-        }
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let Some(body) = jpeg.get(at + 4..at + 2 + length.max(2)) else {
-            return Err(JpegError::Truncated { bytes: jpeg.len() });
-        };
-        match (marker, body) {
-            (0x00..=0x01 | 0xd0..=0xd9, _) => return broken(at, "a segment before the picture's data"),
-            _ if length < 2 => return broken(at, "a segment's length"),
-            // Baseline, extended and progressive, Huffman or arithmetic.
-            (0xc0..=0xc2 | 0xc9 | 0xca, [8, h1, h0, w1, w0, components @ (1 | 3), ..]) => {
-                let (width, height) = (u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0]));
-                frame = Some((u32::from(width), u32::from(height), *components));
+            0xff => {
+                at += 1;
+                continue;
             }
-            (0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf, _) => {
-                return broken(at, "an 8-bit baseline or progressive picture of 1 or 3 components");
-            }
-            (0xda, _) => break,
+            0xd9 if in_data => break,
+            0x00..=0xbf | 0xd0..=0xd9 if in_data => return broken(at, "an end mark (ff d9) after the picture's data"),
+            0x00..=0xbf | 0xd0..=0xd9 => return broken(at, "a segment before the picture's data"),
             _ => {}
         }
+        let length = match jpeg.get(at + 2..at + 4) {
+            Some(length) => usize::from(u16::from_be_bytes([length[0], length[1]])),
+            None => return Err(truncated()),
+        };
+        if length < 2 {
+            return broken(at, "a segment's length");
+        }
+        let body = jpeg.get(at + 4..at + 2 + length).ok_or_else(truncated)?;
+        let segment = at;
         at += 2 + length;
+        // Comments and most application segments are nothing to a decoder; Adobe's tells the colour space.
+        if matches!(marker, 0xc0..=0xdf | 0xee) {
+            tables.update(&jpeg[segment..at]);
+        }
+        match (marker, frame) {
+            (0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf, earlier) => {
+                if earlier.is_some() {
+                    return broken(segment, "one size (SOF segment) only");
+                }
+                frame = Some(size(marker, body)?);
+            }
+            (0xda, None) => return broken(segment, "the picture's size (a SOF segment) before its data"),
+            (0xda, Some(_)) => {
+                in_data = true;
+                at += data_length(&jpeg[at..]).ok_or_else(truncated)?;
+            }
+            _ => {}
+        }
     }
-    let Some((width, height, components)) = frame else {
-        return broken(at, "the picture's size (a SOF segment) before its data");
-    };
-    match jpeg[at..].windows(2).rposition(|mark| mark == [0xff, 0xd9]) {
-        Some(end) => Ok(Structure { width, height, components, end: at + end + 2 }),
-        None => Err(JpegError::Truncated { bytes: jpeg.len() }),
+    let Some((width, height, components)) = frame else { return Err(truncated()) };
+    Ok(Structure { width, height, components, end: at + 2, tables: tables.finalize() })
+}
+
+/// Width, height and components of a SOF segment.
+fn size(marker: u8, body: &[u8]) -> Result<(u32, u32, u8), JpegError> {
+    let unsupported = |found: String| Err(JpegError::Unsupported { found });
+    match (marker, body) {
+        (0xc9 | 0xca, _) => unsupported("arithmetic coding".into()),
+        // Baseline, extended and progressive.
+        (0xc0..=0xc2, [8, h1, h0, w1, w0, components @ (1 | 3), ..]) => {
+            let (width, height) = (u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0]));
+            Ok((width.into(), height.into(), *components))
+        }
+        (0xc0..=0xc2, [8, _, _, _, _, components, ..]) => unsupported(format!("{components} components")),
+        (0xc0..=0xc2, [bits, _, _, _, _, _, ..]) => unsupported(format!("{bits}-bit samples")),
+        (0xc0..=0xc2, _) => unsupported("no components".into()),
+        _ => unsupported("lossless or hierarchical coding".into()),
+    }
+}
+
+/// Bytes of entropy-coded data: up to the next marker that is neither a restart nor a stuffed byte.
+fn data_length(data: &[u8]) -> Option<usize> {
+    let mut rest = data;
+    loop {
+        rest.skip_until(0xff).ok()?;
+        if !matches!(rest.first()?, 0x00 | 0xd0..=0xd7 | 0xff) {
+            return Some(data.len() - rest.len() - 1);
+        }
     }
 }
 
@@ -110,13 +150,35 @@ pub fn parse_sized(jpeg: &[u8], width: u32, height: u32) -> Result<Structure, Jp
     Ok(structure)
 }
 
+/// Tables ([`Structure::tables`]) that a picture was decoded with, the newest ones: a picture with others may not be
+/// decodable at all, whatever its data.
+#[derive(Debug, Default)]
+pub struct KnownTables(VecDeque<u32>);
+
+impl KnownTables {
+    /// Cameras that hold their bit rate have a set for each of some steps of quality.
+    const MOST: usize = 64;
+
+    /// Whether a picture with these tables was decoded.
+    pub fn contain(&self, tables: u32) -> bool {
+        self.0.contains(&tables)
+    }
+
+    /// A picture with these tables was decoded.
+    pub fn add(&mut self, tables: u32) {
+        if !self.contain(tables) {
+            self.0.truncate(KnownTables::MOST - 1);
+            self.0.push_front(tables);
+        }
+    }
+}
+
 /// Scans of a progressive picture; more is an attack on the decoder's time and counts as corrupt.
 const SCAN_LIMIT: u32 = 100;
 
-/// A JPEG decoder that keeps its buffers from picture to picture.
+/// A JPEG decoder that keeps its buffers from picture to picture, and nothing else.
 #[derive(Debug)]
 pub struct Decoder {
-    turbo: Decompressor,
     /// Planes in the JPEG's own sampling.
     planes: Vec<u8>,
 }
@@ -124,21 +186,15 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for pictures of any size.
     pub fn new() -> Result<Decoder, JpegError> {
-        Ok(Decoder { turbo: decompressor()?, planes: Vec::new() })
+        decompressor()?;
+        Ok(Decoder { planes: Vec::new() })
     }
 
     /// Decodes a picture into `into`, whose size it must have, in `into`'s colour range. Missing Huffman tables, as in
     /// many cameras' JPEGs, are the standard ones. On an error `into` keeps the picture it had.
     pub fn decode(&mut self, jpeg: &[u8], into: &mut I420) -> Result<(), JpegError> {
         let structure = parse_sized(jpeg, into.width() as u32, into.height() as u32)?;
-        let subsampling = match self.planes(&jpeg[..structure.end], into) {
-            Ok(subsampling) => subsampling,
-            Err(error) => {
-                // libjpeg keeps a picture's tables for the next one: do not let those of a broken picture live on.
-                self.turbo = decompressor()?;
-                return Err(error);
-            }
-        };
+        let subsampling = self.planes(&jpeg[..structure.end], into)?;
         let (y, chroma) = self.planes.split_at(into.width() * into.height());
         let chroma = (subsampling != Subsamp::Gray).then(|| {
             let (horizontal, vertical) = subsampling.size();
@@ -153,7 +209,9 @@ impl Decoder {
     fn planes(&mut self, jpeg: &[u8], size: &I420) -> Result<Subsamp, JpegError> {
         let corrupt = |error: turbojpeg::Error| JpegError::Corrupt(error.to_string());
         let (width, height) = (size.width(), size.height());
-        let header = self.turbo.read_header(jpeg).map_err(corrupt)?;
+        // libjpeg keeps a picture's tables for the next one, which may lack its own and mean the standard ones.
+        let mut turbo = decompressor()?;
+        let header = turbo.read_header(jpeg).map_err(corrupt)?;
         if !matches!(header.colorspace, Colorspace::YCbCr | Colorspace::Gray) {
             return Err(JpegError::Unsupported { found: format!("the colour space {:?}", header.colorspace) });
         }
@@ -167,7 +225,7 @@ impl Decoder {
         let length = turbojpeg::yuv_pixels_len(width, 1, height, subsampling).map_err(corrupt)?;
         self.planes.resize(length, 0);
         let image = YuvImage { pixels: &mut self.planes[..], width, align: 1, height, subsamp: subsampling };
-        match self.turbo.decompress_to_yuv(jpeg, image) {
+        match turbo.decompress_to_yuv(jpeg, image) {
             // libjpeg reports the first of its warnings. This one can only come first when the whole picture was read,
             // and some cameras cause it in every picture; any other warning means that a part of the picture is made up.
             Err(turbojpeg::Error::TurboJpegError(words)) if words.contains("extraneous bytes before marker 0xd9") => {}
@@ -211,8 +269,13 @@ mod tests {
         check(&whole, Ok((32, 16, 3, whole.len())));
         let padded = [&whole[..], &[0; 100]].concat();
         check(&padded, Ok((32, 16, 3, whole.len())));
-        let filled = picture(&[&[0xff, 0xff], &SOF, &SOS, &[0xff, 0xd9]]);
+        let filled = picture(&[&[0xff, 0xff], &SOF, &SOS, &[0xff, 0xff, 0xd9]]);
         check(&filled, Ok((32, 16, 3, filled.len())));
+        let stuffed = picture(&[&SOF, &SOS, &[1, 0xff, 0, 2, 0xff, 0xd3, 3, 0xff, 0xff, 0, 0xff, 0xd9]]);
+        check(&stuffed, Ok((32, 16, 3, stuffed.len())));
+        let scans = picture(&[&SOF, &SOS, &[1], &[0xff, 0xc4, 0, 2], &SOS, &[2, 0xff, 0xd9]]);
+        check(&scans, Ok((32, 16, 3, scans.len())));
+        check(&[&whole[..], &whole].concat(), Ok((32, 16, 3, whole.len())));
     }
 
     #[test]
@@ -225,8 +288,15 @@ mod tests {
         check(&picture(&[&[1, 2, 3, 4]]), Err("a marker"));
         check(&picture(&[&[0xff, 0xd9, 0, 0]]), Err("before the picture's data"));
         check(&picture(&[&[0xff, 0xe0, 0, 1]]), Err("length"));
+        check(&picture(&[&SOF, &SOS, &[1, 0xff]]), Err("cut off"));
+        check(&picture(&[&SOF, &SOS, &[1, 0xff, 0xd8, 0xff, 0xd9]]), Err("an end mark (ff d9) after"));
+        check(&picture(&[&SOF, &SOS, &[1, 0xff, 0xb0, 0xff, 0xd9]]), Err("an end mark (ff d9) after"));
+        check(&picture(&[&SOF, &SOS, &[1, 0xff, 0xe0, 0xff, 0xff, 0xff, 0xd9]]), Err("cut off"));
         let mut lossless = SOF;
         lossless[1] = 0xc3;
-        check(&picture(&[&lossless, &SOS, &[0xff, 0xd9]]), Err("baseline"));
+        check(&picture(&[&lossless, &SOS, &[0xff, 0xd9]]), Err("lossless"));
+        let mut deep = SOF;
+        deep[4] = 12;
+        check(&picture(&[&deep, &SOS, &[0xff, 0xd9]]), Err("12-bit samples"));
     }
 }

@@ -23,6 +23,7 @@ pub mod yuv;
 
 use crate::config::schema::Codec;
 use crate::frame::{DropReason, PixelFormat};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ impl CodecError {
 /// sequence header in front of every key frame; MJPEG as the JPEG itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    pub data: Vec<u8>,
+    pub data: Bytes,
     /// A key frame: decoding can start here.
     pub sync: bool,
 }

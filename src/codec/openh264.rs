@@ -103,7 +103,7 @@ impl PictureEncoder for Encoder {
             other => return Err(failed(index, format!("a frame of type {other:?}"))),
         };
         let data = length_prefixed(&bits).ok_or_else(|| failed(index, "a NAL unit without a start code".into()))?;
-        Ok(Sample { data, sync })
+        Ok(Sample { data: data.into(), sync })
     }
 }
 

@@ -17,7 +17,7 @@ pub fn read(frame: &Frame, into: &mut I420) -> Result<(), DropReason> {
         PixelFormat::Mjpg | PixelFormat::H264 => return Err(DropReason::Corrupt),
         PixelFormat::Yuyv => into.fill_from_yuyv(&frame.data),
         PixelFormat::Nv12 => into.fill_from_nv12(&frame.data),
-        PixelFormat::Grey => into.fill_from_full(&Planar { y: &frame.data, chroma: None }),
+        PixelFormat::Grey => into.fill_from_full(&Planar { y: &frame.data[..], chroma: None }),
         PixelFormat::I420 | PixelFormat::J420 => {
             let (y, chroma) = frame.data.split_at(into.width() * into.height());
             let (u, v) = chroma.split_at(chroma.len() / 2);

@@ -5,10 +5,12 @@
 //! frame has its parameter sets in front, so a video may change encoders at each.
 
 use super::backend::{self, Device, PictureEncoder};
+use super::jpeg::KnownTables;
 use super::yuv::I420;
 use super::{CodecError, PixelHistogram, Preset, Sample, SampleFormat, bitstream, h264, jpeg, raw};
 use crate::config::schema::{Codec, ColorRange};
 use crate::frame::{Coded, DropReason, Frame, PixelFormat};
+use bytes::Bytes;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use turbojpeg::{Subsamp, YuvImage};
@@ -78,7 +80,8 @@ enum Sink {
     Copy {
         format: Arc<SampleFormat>,
         /// The newest JPEG that could be stored.
-        jpeg: Vec<u8>,
+        jpeg: Bytes,
+        known: KnownTables,
     },
 }
 
@@ -93,7 +96,10 @@ impl VideoStream {
         let (sink, range) = match codec {
             Codec::Copy => {
                 let jpeg = grey_jpeg(width, height)?;
-                (Sink::Copy { format: Arc::new(SampleFormat::Mjpeg), jpeg }, ColorRange::Full)
+                (
+                    Sink::Copy { format: Arc::new(SampleFormat::Mjpeg), jpeg, known: KnownTables::default() },
+                    ColorRange::Full,
+                )
             }
             Codec::H264 | Codec::Hevc | Codec::Av1 => {
                 let encoder = backend::open_pictures(&params, device)?;
@@ -144,7 +150,7 @@ impl VideoStream {
                     Some(coded) => {
                         // What is encoded after it cannot build on it.
                         *until_key = 0;
-                        Sample { data: bitstream::length_prefixed(&coded.data), sync: coded.key }
+                        Sample { data: bitstream::length_prefixed(&coded.data).into(), sync: coded.key }
                     }
                     None => {
                         let sample = encoder.encode(&self.picture, index, *until_key == 0)?;
@@ -183,19 +189,20 @@ impl VideoStream {
                 return Err(CodecError::CopyNeedsJpeg(frame.format));
             }
             Sink::Copy { .. } if !frame.view.is_all() => return Err(CodecError::CopyOfPart),
-            Sink::Copy { jpeg, .. } => {
+            Sink::Copy { jpeg, known, .. } => {
                 let structure = jpeg::parse_sized(&frame.data, self.params.width, self.params.height);
-                // Damage inside the entropy-coded data shows only when a frame is decoded; unsampled ones are stored as they are.
+                // Damage inside the entropy-coded data shows only when a frame is decoded: most unsampled ones are stored
+                // as they are. Damaged tables would leave a sample that no player decodes, and are rare enough to be tried.
                 let checked = structure.and_then(|structure| {
-                    if sampled {
+                    if sampled || !known.contain(structure.tables) {
                         self.decoder.decode(&frame.data, &mut self.picture)?;
+                        known.add(structure.tables);
                     }
                     Ok(structure.end)
                 });
                 match checked {
                     Ok(end) => {
-                        jpeg.clear();
-                        jpeg.extend_from_slice(&frame.data[..end]);
+                        *jpeg = frame.data.slice(..end);
                         None
                     }
                     Err(error) => Some(error.reason()),
@@ -236,12 +243,12 @@ fn read(decoder: &mut jpeg::Decoder, frame: &Frame, into: &mut I420) -> Result<(
 }
 
 /// A mid-grey JPEG in 4:2:2, the sampling of most cameras.
-fn grey_jpeg(width: u32, height: u32) -> Result<Vec<u8>, CodecError> {
+fn grey_jpeg(width: u32, height: u32) -> Result<Bytes, CodecError> {
     let (width, height) = (width as usize, height as usize);
     let image =
         YuvImage { pixels: &vec![128; width * height * 2][..], width, align: 1, height, subsamp: Subsamp::Sub2x1 };
     let jpeg = turbojpeg::compress_yuv(image, 90).map_err(|error| turbojpeg_failed(error.to_string()))?;
-    Ok(jpeg.to_vec())
+    Ok(jpeg.to_vec().into())
 }
 
 fn turbojpeg_failed(words: String) -> CodecError {

@@ -216,6 +216,53 @@ fn each_mistake_is_named_with_place_expected_found_and_remedy() {
 
 /// Who may read the pages elsewhere is said; then they may be served everywhere.
 #[test]
+fn controls_are_a_real_cameras_and_each_has_one_key() {
+    let v4l = |key: &str, value: &str| {
+        let front = "robot.cameras.front";
+        let (kind, path, key) = (format!("{front}.type"), format!("{front}.index_or_path"), format!("{front}.{key}"));
+        with(SMALL, &[(&kind, "v4l"), (&path, "7"), (&key, value)])
+    };
+    for (key, value) in [
+        ("exposure", "157"),
+        ("exposure", "auto"),
+        ("gain", "0"),
+        ("white_balance", "auto"),
+        ("focus", "30"),
+        ("power_line_frequency", "50"),
+        ("power_line_frequency", "off"),
+        ("controls", "{brightness = -3, \"Hue, Auto\" = false, exposure_dynamic_framerate = false}"),
+        ("warmup_s", "0"),
+        ("warmup_s", "60"),
+    ] {
+        v4l(key, value).unwrap_or_else(|error| panic!("{key} = {value}: {error}"));
+    }
+    for (key, value, expected) in [
+        ("exposure", "true", "exposure: expected a number or \"auto\", found true"),
+        ("gain", "much", "gain: expected a number or \"auto\", found \"much\""),
+        ("white_balance", "Auto", "found \"Auto\""),
+        ("focus", "1.5", "expected a number, true or false, or a word"),
+        ("power_line_frequency", "70", "power_line_frequency: expected 50, 60, \"off\" or \"auto\", found 70"),
+        ("warmup_s", "61", "warmup_s: expected 0 to 60, found 61"),
+        ("warmup_s", "nan", "warmup_s: expected 0 to 60, found NaN"),
+        (
+            "controls",
+            "{gain = 3}",
+            "controls.gain: expected a control without a key of its own, found 3; set robot.cameras.front.gain",
+        ),
+        ("controls", "{\"Exposure, Auto\" = 1}", "set robot.cameras.front.exposure instead"),
+    ] {
+        let error = v4l(key, value).expect_err(expected);
+        assert!(error.contains(expected), "{key} = {value}: {error}");
+    }
+    check(
+        "robot.cameras.front.exposure",
+        "157",
+        &["robot.cameras.front.exposure", "nothing where type is not \"v4l\""],
+    );
+    check("robot.cameras.front.controls", "{hue = 1}", &["robot.cameras.front.controls", "only real cameras"]);
+}
+
+#[test]
 fn pages_for_others_need_a_guard() {
     let token = ("metrics.token", "0123456789abcdef");
     let everywhere = ("metrics.listen", "[::]:9464");

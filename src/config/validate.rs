@@ -1,6 +1,7 @@
 //! Rules across keys: everything that can be said of a configuration without touching a device or the disk.
 
 mod arms;
+mod controls;
 mod pictures;
 
 use super::Problem;
@@ -252,6 +253,7 @@ fn cameras(robot: &Robot, found: &mut Vec<Problem>) {
             }
             _ => {}
         }
+        controls::controls(name, camera, found);
         if camera.kind == CameraKind::V4l && !camera.realtime {
             found.push(Problem::new(
                 at("realtime"),

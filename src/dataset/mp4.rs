@@ -119,6 +119,7 @@ impl Mp4Writer {
         let sequence = self.index.chunks.len() as u32 + 1;
         bytes.extend(boxes::fragment_header(sequence, first_frame, &samples).map_err(self.defect())?);
         let payload = self.end + bytes.len() as u64;
+        bytes.reserve_exact(fragment.samples.iter().map(|s| s.data.len()).sum());
         fragment.samples.iter().for_each(|s| bytes.extend_from_slice(&s.data));
         self.file.write_all_at(&bytes, self.end).map_err(DatasetError::io("write", &self.path))?;
 

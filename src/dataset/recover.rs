@@ -23,6 +23,7 @@ use super::waiting::{self, Parked, WaitingTake};
 use crate::codec::{Fragment, Sample};
 use crate::config::schema::OnCrash;
 use crate::spill::Spill;
+use bytes::Bytes;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,11 +93,9 @@ fn copy(from: &Path, mut writer: Mp4Writer, fragments: &[FragmentRecord], rows: 
             remedy: "what the disk gives is not what was written: replace it",
         })?;
         let mut samples = Vec::new();
-        let mut rest = data.as_slice();
+        let mut rest = Bytes::from(data);
         for (i, size) in fragment.sizes.iter().enumerate().take((rows - fragment.first_frame) as usize) {
-            let (sample, after) = rest.split_at(*size as usize);
-            samples.push(Sample { data: sample.to_vec(), sync: fragment.key_frames.contains(&i) });
-            rest = after;
+            samples.push(Sample { data: rest.split_to(*size as usize), sync: fragment.key_frames.contains(&i) });
         }
         substituted.extend(fragment.substituted.iter().copied().filter(|(frame, _)| *frame < rows));
         let (first_frame, format) = (fragment.first_frame, format.clone());

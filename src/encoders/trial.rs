@@ -174,7 +174,7 @@ impl Pictures {
             width,
             height,
             view: View::default(),
-            data: picture.data.to_vec(),
+            data: picture.data.to_vec().into(),
             coded: None,
             credit: self.budget.acquire(picture.data.len()),
         }))

@@ -130,7 +130,7 @@ impl Record {
     pub fn frame(self, mut data: Vec<u8>, credit: Credit) -> Result<Frame, Damage> {
         let Record { camera, sequence, captured, arrived, format, width, height, tail, .. } = self;
         let (view, coded) = if tail { tail::split(&mut data)? } else { (View::default(), None) };
-        Ok(Frame { camera, sequence, captured, arrived, format, width, height, view, data, coded, credit })
+        Ok(Frame { camera, sequence, captured, arrived, format, width, height, view, data: data.into(), coded, credit })
     }
 }
 

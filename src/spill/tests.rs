@@ -19,7 +19,7 @@ fn frame(budget: &Budget, k: u64) -> Arc<Frame> {
         width: 4,
         height: 2,
         view: View::default(),
-        data: vec![k as u8; BYTES],
+        data: vec![k as u8; BYTES].into(),
         coded: None,
         credit: budget.try_acquire(BYTES).unwrap(),
     })
@@ -27,7 +27,7 @@ fn frame(budget: &Budget, k: u64) -> Arc<Frame> {
 
 fn facts(frame: &Frame) -> (usize, u64, Stamp, Stamp, PixelFormat, u32, u32, Vec<u8>) {
     let Frame { camera, sequence, captured, arrived, format, width, height, ref data, .. } = *frame;
-    (camera, sequence, captured, arrived, format, width, height, data.clone())
+    (camera, sequence, captured, arrived, format, width, height, data.to_vec())
 }
 
 /// Pops everything, checking rows and facts: `frames[i]` is the frame that row `i + first` shows.
@@ -249,7 +249,7 @@ fn what_is_more_than_a_picture_comes_back_with_it() {
     assert_eq!(cut, None);
     for (index, view) in (0..).zip(views) {
         let (at, popped) = spill.pop(|len| budget.try_acquire(len).ok()).unwrap().unwrap();
-        assert_eq!((at, popped.view, &popped.data), (index, view, &vec![index as u8; BYTES]));
+        assert_eq!((at, popped.view, &popped.data[..]), (index, view, &[index as u8; BYTES][..]));
         assert_eq!(popped.coded, coded(index));
     }
 }

@@ -321,7 +321,7 @@ pub async fn swallowed_frame(scene: Scene) {
     }
     for (camera, frames) in [(0, 2), (1, 3)] {
         let stream = StreamId { take, camera };
-        let sample = Sample { data: vec![0xFF, 0xD8, 0xFF, 0xD9], sync: true };
+        let sample = Sample { data: vec![0xFF, 0xD8, 0xFF, 0xD9].into(), sync: true };
         let (samples, format) = (vec![sample; frames], Arc::new(SampleFormat::Mjpeg));
         let (substituted, pixels) = (Vec::new(), PixelHistogram::default());
         let fragment = Fragment { first_frame: 0, samples, format, substituted, pixels };

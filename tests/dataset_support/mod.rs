@@ -120,7 +120,7 @@ pub fn encode(codec: Codec, first: u64, frames: usize) -> Vec<Fragment> {
                     height: HEIGHT,
                     subsamp: turbojpeg::Subsamp::Sub2x2,
                 };
-                Sample { data: compressor.compress_yuv_to_vec(image).unwrap(), sync: true }
+                Sample { data: compressor.compress_yuv_to_vec(image).unwrap().into(), sync: true }
             };
             let samples = (first as usize..first as usize + frames).map(jpeg).collect();
             fragments(samples, SampleFormat::Mjpeg, first)
@@ -160,7 +160,7 @@ pub fn h264(first: u64, frames: usize, profile: Profile) -> Vec<Fragment> {
                 data.extend(nal);
             }
         }
-        samples.push(Sample { data, sync });
+        samples.push(Sample { data: data.into(), sync });
     }
     fragments(samples, SampleFormat::H264 { sps, pps }, first)
 }
@@ -194,7 +194,7 @@ pub fn external(encoder: External, first: u64, frames: usize) -> Vec<Fragment> {
     let nals = |unit: &[u8], key: fn(u8) -> bool| {
         let data = bitstream::length_prefixed(unit);
         let sync = bitstream::nal_units(&data).any(|nal| key(nal[0]));
-        Sample { data, sync }
+        Sample { data: data.into(), sync }
     };
     let (samples, format): (Vec<Sample>, Option<SampleFormat>) = match encoder {
         External::X264 => {
@@ -216,7 +216,7 @@ pub fn external(encoder: External, first: u64, frames: usize) -> Vec<Fragment> {
                 rest = &rest[end..];
             }
             let sample = |unit: &&[u8]| Sample {
-                data: bitstream::av1_sample(unit),
+                data: bitstream::av1_sample(unit).into(),
                 sync: bitstream::av1_format(unit).is_some(),
             };
             (units.iter().map(sample).collect(), bitstream::av1_format(units[0]))

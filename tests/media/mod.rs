@@ -32,7 +32,7 @@ pub fn viewed(data: Vec<u8>, format: PixelFormat, width: u32, height: u32, view:
         width,
         height,
         view,
-        data,
+        data: data.into(),
         coded: None,
         credit,
     })

@@ -1,95 +1,103 @@
 #!/bin/bash
-# The part of run.sh inside the virtual machine: plugs the devices in, records, and leaves everything in the box.
+# The part of run.sh inside the virtual machine: plugs the devices in, plays the scenarios, and leaves everything in the box.
 #
-#   guest.sh     in the box, where run.sh has put all that is needed
+#   guest.sh SCENARIO...     in the box, where run.sh has put all that is needed
 set -euo pipefail
 
-./fakeusb -c /tmp/control -p pictures.txt \
-  cam:front,320x240=front.mjpeg cam:wrist,fps=20,320x240=wrist.mjpeg \
+say() { echo "guest: $*"; }
+fail() { echo "guest: $*" >&2; exit 1; }
+
+mkfifo /tmp/never
+exec {never}<>/tmp/never
+rest() { read -rt "$1" -u "$never" || true; } # SECONDS   without a process of its own: those are slow here
+until_true() { # WHAT COMMAND...   waits for the command to succeed, as long as devices and recorder live
+  local what=$1
+  shift
+  for ((i = 0; i < 1000; i++)); do
+    "$@" && return
+    [ -z "$recording" ] || kill -0 $recording || break
+    kill -0 $fakeusb || break
+    rest 0.3
+  done
+  cat fakeusb.log ${log:+"$log"} >&2
+  fail "$what: not in 300 s"
+}
+
+# Devices.
+usb() { echo "$*" >/tmp/control; }
+link_of() { echo "/dev/v4l/by-id/usb-fakeusb_USB_Camera_$1-video-index0"; }
+no_link() { ! [ -e "$(link_of "$1")" ]; }
+await_link() { # CAMERA   its node is there; devices.txt gets CAMERA MINOR, when it was plugged in, and when its link came (UTC)
+  local link plugged
+  link=$(link_of "$1")
+  until_true "$1's link" test -e "$link"
+  plugged=$(sed -n "s/^$1 plugged mono_ns=//p" fakeusb.log | tail -1)
+  echo "$1 $(stat -L -c %Lr "$link") $plugged $(stat -c %.9Y "$link")" >>devices.txt
+}
+taken() { grep -c "^$1 .* taken" pictures.txt || true; }
+has_taken() { [ "$(taken "$1")" -ge "$2" ]; }
+more() { until_true "$2 more pictures of $1" has_taken "$1" $(($(taken "$1") + $2)); }
+
+servos=
+need_servos() { # servos.txt gets what they are asked and answer
+  [ -z "$servos" ] || return 0
+  local ready
+  coproc sim { exec python3 servo_sim.py calibration servos.txt /tmp/follower /tmp/leader 2>servos.log; }
+  servos=$sim_PID
+  read -r ready <&"${sim[0]}" || { cat servos.log >&2; exit 1; }
+  say "the servos are $ready"
+}
+
+# Recordings in the background. NAME.json gets the log, with every event.
+record() { # NAME ARGUMENTS...   until the first episode has begun
+  local name=$1
+  shift
+  log=$name.log
+  ./recorder --config "${config:-cameras.toml}" --dataset.root="$name" --log.file="$name.json" --log.format=json "$@" >"$log" 2>&1 &
+  recording=$!
+  until_true "the episode has begun" grep -q 'recording episode' "$log"
+}
+told() { until_true "$*" grep -q "\"event\":\"$1\".*${2-}" "${log%.log}.json"; }
+interrupt() { # the episode is saved
+  kill -INT $recording
+  finish 130
+}
+finish() { # [CODE]
+  local code=0
+  wait $recording || code=$?
+  recording=
+  grep -E ' (WARN|ERROR) ' "$log" || true
+  [ $code -eq "${1-0}" ] || { cat "$log" >&2; fail "exit code $code, expected ${1-0}"; }
+}
+
+recording= log=
+./fakeusb -c /tmp/control -p pictures.txt -s settings.txt \
+  cam:front,fps=30/15,320x240=front.mjpeg cam:wrist,fps=20/10,320x240=wrist.mjpeg \
   acm:follower,pty=/tmp/follower acm:leader,pty=/tmp/leader </dev/null >fakeusb.log &
 fakeusb=$!
-devices=(
-  /dev/v4l/by-id/usb-fakeusb_USB_Camera_{front,wrist}-video-index0
-  /dev/serial/by-id/usb-fakeusb_USB_Single_Serial_{follower,leader}-if00
-)
-for device in "${devices[@]}"; do
-  for ((i = 0; i < 1800; i++)); do
-    [ -e "$device" ] && break
-    kill -0 $fakeusb || { cat fakeusb.log >&2; exit 1; }
-    sleep 0.1
-  done
-  [ -e "$device" ] || { echo "guest: $device did not appear in 180 s" >&2; exit 1; }
-done
+for camera in front wrist; do await_link $camera; done
+for arm in follower leader; do until_true "$arm's link" test -e "/dev/serial/by-id/usb-fakeusb_USB_Single_Serial_$arm-if00"; done
 udevadm settle --timeout=300
 
 # The kernel's own list of the frames that it handed over, with its time stamps.
 trace=/sys/kernel/debug/tracing
+echo 4096 >$trace/buffer_size_kb
 echo 1 >$trace/events/v4l2/v4l2_dqbuf/enable
-for camera in front wrist; do
-  echo "$camera $(stat -L -c %Lr /dev/v4l/by-id/usb-fakeusb_USB_Camera_$camera-video-index0)"
-done >minors.txt
 
-echo "guest: the tests that need a camera"
-front=/dev/v4l/by-id/usb-fakeusb_USB_Camera_front-video-index0
-export RECORDER_TEST_CAMERA=$front:MJPG:320x240
-./camera_v4l --ignored --exact a_real_camera_delivers_and_refuses
+for scenario; do
+  say "=== $scenario"
+  began=$SECONDS
+  # shellcheck source=/dev/null
+  . "scenarios/$scenario.sh"
+  "scenario_$scenario"
+  say "=== $scenario: $((SECONDS - began)) s"
+done
 
-coproc servos { exec python3 servo_sim.py calibration servos.txt /tmp/follower /tmp/leader 2>servos.log; }
-read -r ready <&"${servos[0]}" || { cat servos.log >&2; exit 1; }
-echo "guest: the servos are $ready"
-
-echo "guest: check"
-./recorder check --config record.toml
-
-echo "guest: check refuses a size that the camera does not have, and says which it has"
-if ./recorder check --config record.toml --robot.cameras.front.width=1920 >refused.log 2>&1; then
-  echo "guest: it was not refused" >&2
-  exit 1
-fi
-cat refused.log
-grep -q 320x240 refused.log
-
-echo "guest: recording with codec = copy"
-./recorder --config record.toml
-echo "guest: recording with codec = h264"
-./recorder --config record.toml --dataset.root=h264 --dataset.num_episodes=2 --dataset.encoder.codec=h264
-
-echo "guest: recording while the follower's bus is unplugged and plugged in again, in the middle of an episode"
-./recorder --config record.toml --dataset.root=unplugged --dataset.num_episodes=1 --dataset.episode_time_s=600 \
-  >unplugged.log 2>&1 &
-recording=$!
-until_true() { # WHAT COMMAND...
-  local what=$1
-  shift
-  for ((i = 0; i < 3000; i++)); do
-    "$@" && return
-    kill -0 $recording || break
-    sleep 0.1
-  done
-  cat unplugged.log >&2
-  echo "guest: $what: not in 300 s" >&2
-  exit 1
-}
-reads() { grep -c '^follower read' servos.txt; }
-has_read() { [ "$(reads)" -ge "$1" ]; }
-until_true "the episode has begun" grep -q 'recording episode' unplugged.log
-until_true "the arm is read" has_read $(($(reads) + 15))
-echo unplug follower >/tmp/control
-until_true "the loss is noticed" grep -q 'lost the arm' unplugged.log
-echo plug follower >/tmp/control
-until_true "the arm is back" grep -q 'the arm is back' unplugged.log
-until_true "the arm is read again" has_read $(($(reads) + 15))
-code=0
-kill -INT $recording
-wait $recording || code=$?
-grep -v ' INFO ' unplugged.log || true
-[ $code -eq 130 ] || { cat unplugged.log >&2; echo "guest: exit code $code, expected 130" >&2; exit 1; }
-
-kill -0 "$servos_PID" || { cat servos.log >&2; exit 1; }
-kill "$servos_PID"
-sed -n 's/.*v4l2_dqbuf: minor = \([0-9]*\),.* timestamp = \([0-9]*\),.*/\1 \2/p' $trace/trace >frames.txt
-echo stat >/tmp/control
-RECORDER_TEST_UNPLUG='echo unplug front >/tmp/control' ./camera_v4l --ignored --exact an_unplugged_camera_is_lost_and_then_absent
-echo quit >/tmp/control
+[ -z "$servos" ] || kill "$servos" || { cat servos.log >&2; fail "the servos have ended"; }
+grep -q '^overrun: 0$' $trace/per_cpu/cpu0/stats || fail "the kernel's trace is not whole"
+sed -n 's/.*v4l2_dqbuf: minor = \([0-9]*\),.* flags = \([^,]*\),.* timestamp = \([0-9]*\),.* sequence = \([0-9]*\).*/\1 \3 \4 \2/p' \
+  $trace/trace >frames.txt
+usb stat
+usb quit
 wait $fakeusb
 grep ^stat fakeusb.log

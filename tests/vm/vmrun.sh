@@ -17,7 +17,7 @@
 # The kernel package (linux-image-amd64's dependency) is downloaded with apt-get
 # download and unpacked under VM_CACHE on first use; it is not installed.
 #
-# Inside, uvcvideo, cdc_acm and vhci_hcd are loaded; see fakeusb.c for the cameras
+# Inside, uvcvideo, cdc_acm and vhci_hcd are loaded; see fakeusb/fakeusb.c for the cameras
 # and serial ports.  Any other module of the kernel: modprobe it (vivid, dummy_hcd,
 # libcomposite, gadgetfs, cp210x, ch341, ftdi_sio, ...).
 #

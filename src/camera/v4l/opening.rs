@@ -1,6 +1,7 @@
 //! A device on its way to streaming: what is set, and what it answers.
 
-use super::modes::offers;
+use super::controls::Controls;
+use super::modes::{Wanted, in_words, nearest_first, offers};
 use super::rows::Rows;
 use crate::camera::{CameraError, Mode};
 use crate::config::schema;
@@ -27,13 +28,18 @@ pub(super) struct Opening<'a> {
     pub path: &'a Path,
 }
 
+/// A device that streams.
+pub(super) struct Opened {
+    pub mode: Mode,
+    /// How raw pictures lie in the driver's buffers.
+    pub rows: Option<Rows>,
+    pub controls: Controls,
+    pub stream: Stream<'static>,
+}
+
 impl Opening<'_> {
-    /// Sets everything and starts to stream; a raw picture's rows lie as it says.
-    pub fn start(
-        self,
-        config: &schema::Camera,
-        format: PixelFormat,
-    ) -> Result<(Mode, Option<Rows>, Stream<'static>), CameraError> {
+    /// Sets everything and starts to stream.
+    pub fn start(self, config: &schema::Camera, format: PixelFormat) -> Result<Opened, CameraError> {
         if let Err(error) = std::fs::metadata(self.path) {
             return Err(self.io("opening", error));
         }
@@ -43,20 +49,23 @@ impl Opening<'_> {
             return Err(self.not_capture(format!("{}, which captures no video", capabilities.card)));
         }
         let (width, height) = config.captured_size();
-        let rows = self.set_format(&device, format, width, height)?;
+        let rows = self.set_format(&device, config, format)?;
         let fps = self.set_rate(&device, config.fps);
-        let stream = self.stream(&device).map_err(|error| self.io("starting to stream from", error))?;
-        Ok((Mode { format, width, height, fps }, rows, stream))
+        // Behind the format: a device that another program streams from has refused that, and keeps its controls.
+        let mut controls = Controls::set(self.name, config, device)?;
+        let stream = self.stream(controls.device()).map_err(|error| self.io("starting to stream from", error))?;
+        controls.settle();
+        Ok(Opened { mode: Mode { format, width, height, fps }, rows, controls, stream })
     }
 
     /// One call sets the fourcc and the size: a driver looks for the size among those of the fourcc.
     fn set_format(
         self,
         device: &Device,
+        config: &schema::Camera,
         format: PixelFormat,
-        width: u32,
-        height: u32,
     ) -> Result<Option<Rows>, CameraError> {
+        let (width, height) = config.captured_size();
         let fourcc = FourCC::new(&format.fourcc());
         let found = match device.set_format(&Format::new(width, height, fourcc)) {
             Ok(set) => {
@@ -76,12 +85,15 @@ impl Opening<'_> {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => "nothing".into(),
             Err(error) => return Err(self.io("setting the format of", error)),
         };
+        let fourcc = config.fourcc.as_str();
+        let wanted = Wanted { fourcc, width, height, fps: config.fps.into() };
+        let is_readable = |fourcc: &str| PixelFormat::from_fourcc(fourcc.as_bytes()).is_some();
         Err(CameraError::Mode {
             camera: self.name.into(),
             path: self.path.into(),
             expected: format!("{fourcc} {width}x{height}"),
             found,
-            offers: offers(device),
+            offers: in_words(&nearest_first(&offers(device), &wanted, is_readable)),
         })
     }
 

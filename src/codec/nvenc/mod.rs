@@ -76,7 +76,7 @@ impl PictureEncoder for Encoder {
             Codec::Av1 => bitstream::av1_sample(&coded.bits),
             _ => bitstream::length_prefixed(&coded.bits),
         };
-        Ok(Sample { data, sync: coded.idr })
+        Ok(Sample { data: data.into(), sync: coded.idr })
     }
 }
 

@@ -4,6 +4,7 @@ use super::{OnLoss, default_fps, yes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 /// One camera.
@@ -166,6 +167,16 @@ pub enum ControlValue {
     Number(i64),
     /// `auto`, or the name of a menu's entry.
     Word(String),
+}
+
+impl fmt::Display for ControlValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ControlValue::Switch(on) => write!(f, "{on}"),
+            ControlValue::Number(number) => write!(f, "{number}"),
+            ControlValue::Word(word) => write!(f, "\"{word}\""),
+        }
+    }
 }
 
 /// Where a camera's frames come from.

@@ -27,7 +27,7 @@ fn losses() -> Losses {
 fn fragment(camera: usize, first_frame: u64, frames: usize) -> FragmentRecord {
     let mut fragment = Fragment {
         first_frame,
-        samples: (0..frames).map(|i| Sample { data: vec![i as u8; 5 + i], sync: i == 0 }).collect(),
+        samples: (0..frames).map(|i| Sample { data: vec![i as u8; 5 + i].into(), sync: i == 0 }).collect(),
         format: Arc::new(SampleFormat::H264 { sps: vec![1, 2], pps: vec![3] }),
         substituted: vec![(first_frame, DropReason::Corrupt)],
         pixels: PixelHistogram { pictures: frames as u64, ..Default::default() },

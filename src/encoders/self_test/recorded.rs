@@ -82,7 +82,7 @@ fn read(path: &Path) -> Result<(SampleFormat, Vec<Sample>), String> {
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let sample = |(i, info): (usize, &SampleInfo)| {
         let data = index.read_sample(&file, i).map_err(|error| words(&error))?;
-        Ok(Sample { data, sync: info.sync })
+        Ok(Sample { data: data.into(), sync: info.sync })
     };
     Ok((format, index.samples.iter().enumerate().map(sample).collect::<Result<_, String>>()?))
 }

@@ -1,20 +1,22 @@
 /*
- * fakeusb - simulated USB cameras (UVC, MJPEG) and USB serial ports (CDC ACM),
+ * fakeusb - simulated USB cameras (UVC, MJPEG and H.264) and USB serial ports (CDC ACM),
  * plugged into the running Linux kernel through its USB/IP virtual host
  * controller (vhci_hcd).  The kernel's own uvcvideo and cdc_acm drivers bind to
  * them, so programs see ordinary /dev/videoN and /dev/ttyACMN nodes, and an
  * unplug is a real USB disconnect.  Meant for vmrun.sh's virtual machine.
  *
  *   modprobe -a vhci_hcd uvcvideo cdc_acm
- *   fakeusb [-c CONTROL_FIFO] [-p PICTURES] DEVICE...
+ *   fakeusb [-c CONTROL_FIFO] [-p PICTURES] [-s SETTINGS] DEVICE...
  *
  * DEVICE is one of
- *   cam:NAME[,id=VVVV:PPPP][,serial=S][,product=P][,vendor=V][,fps=30[/15...]][,depth=3][,nostamp][,off],WxH=FILE[,WxH=FILE...]
- *       FILE: concatenated JPEG pictures of that size, sent in a loop.
- *       Unless 'nostamp', each picture gets a JPEG comment right after its
- *       first two bytes:  "fakeusb NAME seq=%010u mono_ns=%020llu"
+ *   cam:NAME[,id=VVVV:PPPP][,serial=S][,product=P][,vendor=V][,fps=30[/15...]][,depth=3][,nostamp][,off],MODE[,MODE...]
+ *       MODE: WxH=FILE, concatenated JPEG pictures of that size, sent in a loop;
+ *       h264:WxH=FILE, an H.264 stream; see clips.h.
+ *       Unless 'nostamp', each picture gets a stamp, in a JPEG's comment or in a
+ *       message of the H.264 stream:  "fakeusb NAME seq=%010u mono_ns=%020llu"
  *       (CLOCK_MONOTONIC when the camera took it).  seq also counts pictures that
  *       were lost: the camera holds at most 'depth' (1..8) that nobody has taken.
+ *       It has the image controls of a webcam; see controls.h.
  *   acm:NAME[,id=VVVV:PPPP][,serial=S][,product=P][,vendor=V][,off],pty=PATH | echo
  *       PATH becomes a symlink to a pseudo terminal: what a program writes to
  *       /dev/ttyACMN comes out there, and the other way round.
@@ -32,7 +34,9 @@
  *   quit
  * Standard output: a line for each event, flushed.  "ready" once all are plugged.
  * PICTURES: a line for each picture that a camera took, flushed:
- *   NAME SEQ MONO_NS taken | lost | dropped | frozen     (lost: nobody took the earlier ones)
+ *   NAME SEQ MONO_NS taken | error | truncated | lost | dropped | frozen
+ *   (the first three are sent; lost: nobody took the earlier ones)
+ * SETTINGS: a line for each value of a control that the computer sets; see controls.h.
  *
  * cc -O2 -Wall -o fakeusb fakeusb.c      (-static gives a file without any library)
  */
@@ -59,9 +63,17 @@
 #define MAXFPS 6
 #define VHCI "/sys/devices/platform/vhci_hcd.0/"
 
+static void say(const char *f, ...) { va_list a; va_start(a, f); vprintf(f, a); va_end(a); putchar('\n'); fflush(stdout); }
+static void die(const char *f, ...) { va_list a; va_start(a, f); fputs("fakeusb: ", stderr); vfprintf(stderr, f, a); va_end(a); fputc('\n', stderr); exit(1); }
+static void put16(uint8_t *p, unsigned v) { p[0] = v; p[1] = v >> 8; }
+static void put32(uint8_t *p, uint32_t v) { put16(p, v); put16(p + 2, v >> 16); }
+static uint32_t get32(const uint8_t *p) { return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24; }
+static uint64_t mono(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000000000ull + t.tv_nsec; }
+
+#include "clips.h"
+#include "controls.h"
+
 struct urb { uint32_t seq, len; struct urb *next; };
-struct pic { uint8_t *p; size_t n; };
-struct mode { int w, h; struct pic *pic; size_t npic; };
 
 struct dev {
 	enum { CAM, ACM } kind;
@@ -74,6 +86,7 @@ struct dev {
 	/* camera */
 	struct mode mode[MAXMODE]; int nmode;
 	int fps[MAXFPS], nfps, stamp;
+	int values[NCONTROL]; uint8_t error;	/* of the image controls */
 	uint8_t probe[26], commit[26];
 	int timer, armed, frozen, rate;
 	unsigned n_error, n_trunc, n_drop;
@@ -88,17 +101,46 @@ struct dev {
 static int ndev;
 static FILE *pictures;
 
-static void say(const char *f, ...) { va_list a; va_start(a, f); vprintf(f, a); va_end(a); putchar('\n'); fflush(stdout); }
-static void die(const char *f, ...) { va_list a; va_start(a, f); fputs("fakeusb: ", stderr); vfprintf(stderr, f, a); va_end(a); fputc('\n', stderr); exit(1); }
-static void put16(uint8_t *p, unsigned v) { p[0] = v; p[1] = v >> 8; }
-static void put32(uint8_t *p, uint32_t v) { put16(p, v); put16(p + 2, v >> 16); }
-static uint32_t get32(const uint8_t *p) { return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24; }
-static uint64_t mono(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000000000ull + t.tv_nsec; }
-
 /* ---- descriptors ---------------------------------------------------------- */
 static uint8_t *d;	/* writing position */
 static uint8_t *D(int n, ...) { uint8_t *s = d; va_list a; va_start(a, n); while (n--) *d++ = va_arg(a, int); va_end(a); return s; }
 
+static int count(const struct dev *v, enum format f) { int n = 0; for (int i = 0; i < v->nmode; i++) n += v->mode[i].format == f; return n; }
+/* Formats and their frames are numbered from 1: MJPEG first, if there is any. */
+static enum format format_of(const struct dev *v, int number) { return number == 1 && count(v, MJPEG) ? MJPEG : H264; }
+static struct mode *mode_of(struct dev *v, const uint8_t *probe)
+{
+	enum format f = format_of(v, probe[2]);
+	struct mode *first = NULL;
+	for (int i = 0, number = 0; i < v->nmode; i++) {
+		if (v->mode[i].format != f) continue;
+		if (++number == probe[3]) return &v->mode[i];
+		if (!first) first = &v->mode[i];
+	}
+	return first ? first : &v->mode[0];
+}
+static void describe_format(struct dev *v, int number)
+{
+	enum format f = format_of(v, number);
+	if (f == MJPEG) D(11, 11, 0x24, 6, number, count(v, f), 1, 1, 0, 0, 0, 0);
+	else {
+		D(5, 28, 0x24, 0x10, number, count(v, f));		/* frame based */
+		D(16, 'H', '2', '6', '4', 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71);
+		D(7, 0, 1, 0, 0, 0, 0, 1);				/* frames are of variable size */
+	}
+	for (int i = 0, frame = 0; i < v->nmode; i++) {
+		if (v->mode[i].format != f) continue;
+		int w = v->mode[i].w, hh = v->mode[i].h;
+		uint8_t *q = D(5, 26 + 4 * v->nfps, 0x24, f == MJPEG ? 7 : 0x11, ++frame, 0);
+		put16(d, w); put16(d + 2, hh);
+		put32(d + 4, (uint32_t)w * hh * 16 * v->fps[v->nfps - 1]); put32(d + 8, (uint32_t)w * hh * 16 * v->fps[0]);
+		d = q + 17;
+		if (f == MJPEG) { put32(d, (uint32_t)w * hh * 2); d += 4; }
+		put32(d, 10000000 / v->fps[0]); d[4] = v->nfps; d += 5;
+		if (f == H264) { put32(d, 0); d += 4; }
+		for (int k = 0; k < v->nfps; k++) { put32(d, 10000000 / v->fps[k]); d += 4; }
+	}
+}
 static void describe(struct dev *v)
 {
 	d = v->config;
@@ -107,20 +149,15 @@ static void describe(struct dev *v)
 		D(8, 8, 11, 0, 2, 0x0e, 3, 0, 2);			/* association */
 		D(9, 9, 4, 0, 0, 0, 0x0e, 1, 0, 2);			/* video control */
 		uint8_t *h = D(13, 13, 0x24, 1, 0, 1, 0, 0, 0, 0x6c, 0xdc, 2, 1, 1);
-		D(18, 18, 0x24, 2, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0);
-		D(9, 9, 0x24, 3, 2, 1, 1, 0, 1, 0);
+		D(18, 18, 0x24, 2, TERMINAL, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 3, terminal_bits[0], terminal_bits[1], terminal_bits[2]);
+		D(11, 11, 0x24, 5, PROCESSING, TERMINAL, 0, 0, 2, processing_bits[0], processing_bits[1], 0);
+		D(9, 9, 0x24, 3, 2, 1, 1, 0, PROCESSING, 0);
 		put16(h + 5, d - h);
 		D(9, 9, 4, 1, 0, 1, 0x0e, 2, 0, 0);			/* video streaming */
-		h = D(14, 14, 0x24, 1, 1, 0, 0, 0x81, 0, 2, 0, 0, 0, 1, 0);
-		D(11, 11, 0x24, 6, 1, v->nmode, 1, 1, 0, 0, 0, 0);	/* MJPEG */
-		for (int i = 0; i < v->nmode; i++) {
-			int w = v->mode[i].w, hh = v->mode[i].h;
-			uint8_t *f = D(26, 26 + 4 * v->nfps, 0x24, 7, i + 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, v->nfps);
-			put16(f + 5, w); put16(f + 7, hh);
-			put32(f + 9, (uint32_t)w * hh * 16 * v->fps[v->nfps - 1]); put32(f + 13, (uint32_t)w * hh * 16 * v->fps[0]);
-			put32(f + 17, (uint32_t)w * hh * 2); put32(f + 21, 10000000 / v->fps[0]);
-			for (int k = 0; k < v->nfps; k++) { put32(d, 10000000 / v->fps[k]); d += 4; }
-		}
+		int nformat = !!count(v, MJPEG) + !!count(v, H264);
+		h = D(13, 13 + nformat, 0x24, 1, nformat, 0, 0, 0x81, 0, 2, 0, 0, 0, 1);
+		for (int i = 0; i < nformat; i++) D(1, 0);
+		for (int i = 1; i <= nformat; i++) describe_format(v, i);
 		D(6, 6, 0x24, 13, 1, 1, 4);
 		put16(h + 4, d - h);
 		D(7, 7, 5, 0x81, 2, 0, 2, 0);				/* bulk IN, 512 */
@@ -174,6 +211,7 @@ static void arm(struct dev *v, int on)
 	struct itimerspec t = {0};
 	if (on) {
 		uint64_t ns = (uint64_t)get32(v->commit + 4) * 100 * 100 / (v->rate ? v->rate : 100);
+		if (ns < least_frame_ns(v->values)) ns = least_frame_ns(v->values);
 		t.it_value.tv_sec = t.it_interval.tv_sec = ns / 1000000000; t.it_value.tv_nsec = t.it_interval.tv_nsec = ns % 1000000000;
 	}
 	timerfd_settime(v->timer, 0, &t, NULL);
@@ -198,55 +236,39 @@ static void note(struct dev *v, uint64_t at, const char *outcome)
 }
 static void tick(struct dev *v)
 {
-	struct mode *m = &v->mode[(v->commit[3] ? v->commit[3] : 1) - 1];
+	struct mode *m = mode_of(v, v->commit);
 	struct pic *p = &m->pic[v->next++ % m->npic];
-	size_t n = p->n;
-	uint8_t com[128]; int cl = 0;
+	size_t n = p->n, stamped = 0;
 	uint64_t now = mono();
 	v->seq++;
 	if (v->frozen) { note(v, now, "frozen"); return; }
 	if (v->n_drop) { v->n_drop--; note(v, now, "dropped"); return; }
 	if (v->qn >= v->depth) { v->lost++; note(v, now, "lost"); return; }	/* as a camera does when nobody takes its pictures */
-	note(v, now, "taken");
-	if (v->n_trunc) { v->n_trunc--; n /= 2; }
-	if (v->stamp) {
-		cl = 4 + snprintf((char *)com + 4, 120, "fakeusb %s seq=%010u mono_ns=%020llu", v->name, v->seq, (unsigned long long)now);
-		com[0] = 0xff; com[1] = 0xfe; com[2] = (cl - 2) >> 8; com[3] = cl - 2;
-	}
+	note(v, now, v->n_error ? "error" : v->n_trunc ? "truncated" : "taken");
 	int k = (v->qh + v->qn) % 8;
-	if (v->q[k].cap < n + cl + 2) v->q[k].p = realloc(v->q[k].p, v->q[k].cap = n + cl + 65536);
+	if (v->q[k].cap < n + MOST_STAMP + 2) v->q[k].p = realloc(v->q[k].p, v->q[k].cap = n + MOST_STAMP + 65536);
 	uint8_t *w = v->q[k].p;
 	w[0] = 2; w[1] = 0x80 | 0x02 | (v->fid ^= 1);
 	if (v->n_error) { v->n_error--; w[1] |= 0x40; }
-	memcpy(w + 2, p->p, 2); memcpy(w + 4, com, cl); memcpy(w + 4 + cl, p->p + 2, n - 2);
-	v->q[k].n = n + cl + 2; v->qn++;
+	else if (v->n_trunc) { v->n_trunc--; n = p->head > n / 2 ? p->head : n / 2; }
+	memcpy(w + 2, p->p, p->head);
+	if (v->stamp) stamped = stamp(w + 2 + p->head, m->format, v->name, v->seq, now);
+	memcpy(w + 2 + p->head + stamped, p->p + p->head, n - p->head);
+	v->q[k].n = n + stamped + 2; v->qn++;
 	pump(v);
 }
 static void negotiate(struct dev *v, uint8_t *p)
 {
-	int f = p[3], best = 0;
+	int nformat = !!count(v, MJPEG) + !!count(v, H264), best = 0;
 	uint32_t want = get32(p + 4), gap = ~0u;
-	if (f < 1 || f > v->nmode) f = 1;
+	if (p[2] < 1 || p[2] > nformat) p[2] = 1;
+	if (p[3] < 1 || p[3] > count(v, format_of(v, p[2]))) p[3] = 1;
 	for (int i = 0; i < v->nfps; i++) { uint32_t x = 10000000 / v->fps[i], g = x > want ? x - want : want - x; if (g < gap) gap = g, best = i; }
 	if (!want) best = 0;
-	p[2] = 1; p[3] = f; put32(p + 4, 10000000 / v->fps[best]);
+	put32(p + 4, 10000000 / v->fps[best]);
 	memset(p + 8, 0, 10);
-	put32(p + 18, (uint32_t)v->mode[f - 1].w * v->mode[f - 1].h * 2);
-	put32(p + 22, (uint32_t)v->mode[f - 1].w * v->mode[f - 1].h * 2 + 512);
-}
-static void load(struct mode *m, const char *path)
-{
-	FILE *f = fopen(path, "rb"); struct stat st; uint8_t *b; size_t n, i, s = 0;
-	if (!f || fstat(fileno(f), &st)) die("%s: %s", path, strerror(errno));
-	b = malloc(st.st_size + 1); n = fread(b, 1, st.st_size, f); fclose(f);
-	for (i = 0; i + 1 < n; i++) {
-		if (b[i] == 0xff && b[i + 1] == 0xd8) s = i;
-		if (b[i] == 0xff && b[i + 1] == 0xd9) {
-			m->pic = realloc(m->pic, (m->npic + 1) * sizeof *m->pic);
-			m->pic[m->npic++] = (struct pic){ b + s, i + 2 - s };
-		}
-	}
-	if (!m->npic) die("%s: no JPEG picture", path);
+	uint32_t largest = (uint32_t)mode_of(v, p)->w * mode_of(v, p)->h * 2;
+	put32(p + 18, largest); put32(p + 22, largest + 512);
 }
 
 /* ---- serial --------------------------------------------------------------- */
@@ -299,7 +321,7 @@ static int control(struct dev *v, const uint8_t *s, const uint8_t *out, size_t o
 		case 0x01:
 			if (outlen > 26) outlen = 26;
 			memcpy(p, out, outlen); negotiate(v, p);
-			if (p == v->commit) { v->qn = v->bufpos = 0; arm(v, 1); }
+			if (p == v->commit) { v->qn = v->bufpos = 0; if (mode_of(v, p)->format == H264) v->next = 0; arm(v, 1); }
 			return 0;
 		case 0x81: case 0x82: case 0x83: case 0x87:
 			memcpy(b, p, 26);
@@ -309,6 +331,12 @@ static int control(struct dev *v, const uint8_t *s, const uint8_t *out, size_t o
 		case 0x86: b[0] = 3; return 1;
 		}
 		return -1;
+	}
+	if (v->kind == CAM && (type & 0x1f) == 1 && (idx & 255) == 0) {
+		uint64_t before = least_frame_ns(v->values);
+		n = control_unit(v->name, v->values, &v->error, idx >> 8, val >> 8, req, out, outlen, b);
+		if (v->armed && before != least_frame_ns(v->values)) arm(v, 1);
+		return n;
 	}
 	if (v->kind == ACM && (type & 0x60) == 0x20) switch (req) {
 	case 0x20: memcpy(v->line, out, outlen < 7 ? outlen : 7); say("%s line %u", v->name, get32(v->line)); return 0;
@@ -367,6 +395,7 @@ static void plug(struct dev *v)
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, s)) die("socketpair: %s", strerror(errno));
 	n = 4 << 20; setsockopt(s[0], SOL_SOCKET, SO_SNDBUFFORCE, &n, sizeof n); setsockopt(s[1], SOL_SOCKET, SO_SNDBUFFORCE, &n, sizeof n);
 	v->sock = s[0];
+	if (v->kind == CAM) reset_controls(v->name, v->values);
 	f = open(VHCI "attach", O_WRONLY);
 	n = snprintf(c, sizeof c, "%d %d %d 3", v->port, s[1], 0x10001 + v->port);
 	if (f < 0 || write(f, c, n) != n) die("attach %s: %s", v->name, strerror(errno));
@@ -396,8 +425,10 @@ static void command(char *l)
 		hit = 1;
 		if (!strcmp(c, "plug")) plug(v);
 		else if (!strcmp(c, "unplug")) unplug(v, "command");
-		else if (!strcmp(c, "freeze")) v->frozen = 1;
-		else if (!strcmp(c, "thaw")) v->frozen = 0;
+		else if (!strcmp(c, "freeze") || !strcmp(c, "thaw")) {
+			v->frozen = c[0] == 'f';
+			say("%s %s mono_ns=%llu", v->name, v->frozen ? "frozen" : "thawed", (unsigned long long)mono());
+		}
 		else if (!strcmp(c, "error")) v->n_error = k;
 		else if (!strcmp(c, "truncate")) v->n_trunc = k;
 		else if (!strcmp(c, "drop")) v->n_drop = k;
@@ -441,7 +472,11 @@ static void parse(char *arg)
 		else if (!strcmp(t, "off")) v->off = 1;
 		else if (!strcmp(t, "echo") && v->kind == ACM) v->echo = 1;
 		else if (!strncmp(t, "pty=", 4) && v->kind == ACM) snprintf(v->link, sizeof v->link, "%s", t + 4);
-		else if (v->kind == CAM && sscanf(t, "%dx%d=%n", &w, &h, &o) == 2 && o && v->nmode < MAXMODE) { struct mode *m = &v->mode[v->nmode++]; m->w = w; m->h = h; load(m, t + o); }
+		else if (v->kind == CAM && v->nmode < MAXMODE && sscanf(e = t + 5 * !strncmp(t, "h264:", 5), "%dx%d=%n", &w, &h, &o) == 2 && o) {
+			struct mode *m = &v->mode[v->nmode++];
+			*m = (struct mode){ .w = w, .h = h, .format = e == t ? MJPEG : H264 };
+			load(m, e + o);
+		}
 		else die("option? %s", t);
 	}
 	if (v->kind == CAM) {
@@ -463,8 +498,8 @@ static void parse(char *arg)
 int main(int argc, char **argv)
 {
 	int i, ctl = -1, in = -1, o; struct stat st, nul;
-	while ((o = getopt(argc, argv, "c:p:")) != -1) {
-		if (o == 'p') { if (!(pictures = fopen(optarg, "w"))) die("%s: %s", optarg, strerror(errno)); continue; }
+	while ((o = getopt(argc, argv, "c:p:s:")) != -1) {
+		if (o == 'p' || o == 's') { if (!(*(o == 'p' ? &pictures : &settings) = fopen(optarg, "w"))) die("%s: %s", optarg, strerror(errno)); continue; }
 		if (o != 'c') return 2;
 		mkfifo(optarg, 0666);
 		if ((ctl = open(optarg, O_RDWR)) < 0) die("%s: %s", optarg, strerror(errno));

@@ -199,7 +199,7 @@ fn what_is_turned_is_encoded() {
     let turned = |frame: &Arc<Frame>| {
         let mut view = frame.view;
         view.rotation = Rotation::By180;
-        let (data, coded) = (frame.data.clone(), frame.coded.clone());
+        let (data, coded) = (frame.data.to_vec(), frame.coded.clone());
         let of = Arc::into_inner(media::viewed(data, frame.format, frame.width, frame.height, view)).unwrap();
         Arc::new(Frame { coded, ..of })
     };

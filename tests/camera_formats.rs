@@ -169,7 +169,7 @@ fn encodes_itself<'a>(path: &'a str, fps: &'a str) -> Vec<(&'a str, &'a str)> {
     ]
 }
 
-/// Holds every row's picture against its number, and every sample against the camera's access unit: stored as it came
+/// Holds every row's picture against its number, the summary's count, and every sample against the camera's access unit: stored as it came
 /// exactly where it may be. How many were.
 fn pictures_are_stored_as_they_came(root: &Path, episodes: usize, units: &[Vec<u8>]) -> usize {
     check(root);
@@ -184,6 +184,7 @@ fn pictures_are_stored_as_they_came(root: &Path, episodes: usize, units: &[Vec<u
         let path = root.join(format!("videos/observation.images.front/chunk-000/file-{episode:03}.mp4"));
         let (index, file) = (Mp4Index::read(&path).unwrap(), std::fs::File::open(&path).unwrap());
         assert_eq!(index.samples.len(), rows.len());
+        let before_this = stored;
         let mut before: Option<usize> = None;
         for (row, &n) in sequence.iter().enumerate() {
             let repeats = row > 0 && sequence[row - 1] == n;
@@ -195,6 +196,8 @@ fn pictures_are_stored_as_they_came(root: &Path, episodes: usize, units: &[Vec<u
             stored += usize::from(may);
         }
         by_random_access(&path, &expected);
+        let counters = &summaries(root)[episode].cameras["front"].counters;
+        assert_eq!(counters.as_encoded as usize, stored - before_this, "the summary of episode {episode}");
     }
     stored
 }

@@ -118,6 +118,8 @@ pub struct Fragment {
     pub format: Arc<SampleFormat>,
     /// Frames that could not be decoded, by index: the picture before stands in.
     pub substituted: Vec<(u64, DropReason)>,
+    /// Frames that are stored as their camera has encoded them, by index.
+    pub stored: Vec<u64>,
     /// Pixel statistics of the sampled frames of this run.
     pub pixels: PixelHistogram,
 }

@@ -47,6 +47,8 @@ pub struct Encoded {
     pub sample: Sample,
     /// The frame could not be decoded: the picture before it stands in, at the very start of a stream a grey one.
     pub substituted: Option<DropReason>,
+    /// The sample is what the camera has encoded.
+    pub stored: bool,
     /// Wall time of decoding and conversion; zero for a frame that was decoded before.
     pub decode: Duration,
     /// Wall time of encoding.
@@ -143,9 +145,10 @@ impl VideoStream {
             histogram
         });
         let start = Instant::now();
+        let mut stored = false;
         let sample = match &mut self.sink {
             Sink::Video { encoder, until_key, chain } => {
-                let stored = chain.stores(coded);
+                stored = chain.stores(coded);
                 match coded.filter(|_| stored) {
                     Some(coded) => {
                         // What is encoded after it cannot build on it.
@@ -161,7 +164,7 @@ impl VideoStream {
             }
             Sink::Copy { jpeg, .. } => Sample { data: jpeg.clone(), sync: true },
         };
-        Ok(Encoded { sample, substituted, decode, encode: start.elapsed(), histogram })
+        Ok(Encoded { sample, substituted, stored, decode, encode: start.elapsed(), histogram })
     }
 
     /// What the camera encoded a frame as, if that is what this video holds.

@@ -25,11 +25,13 @@ pub struct EpisodeCounters {
 
 impl EpisodeCounters {
     /// Of a take: `report` as it was recorded, then what encoding changed. Cameras are numbered as their `names`;
-    /// `substituted` are frames in whose place another picture stands, each once.
+    /// `substituted` are frames in whose place another picture stands, each once; `stored` are how many of each camera are
+    /// stored as it has encoded them.
     pub fn of(
         names: &[String],
         report: &TakeReport,
         substituted: &[(usize, DropReason)],
+        stored: &[u64],
         encoders: &BTreeMap<usize, String>,
         switches: &[(usize, EncoderSwitch)],
     ) -> EpisodeCounters {
@@ -41,6 +43,7 @@ impl EpisodeCounters {
             let counters = CameraCounters {
                 captured: account.captured(),
                 written: account.written,
+                as_encoded: stored.get(index).copied().unwrap_or_default(),
                 repeated: account.repeated,
                 sequence_gaps: account.lost_before_capture,
                 dropped: account.dropped,
@@ -67,6 +70,9 @@ pub struct CameraCounters {
     pub captured: u64,
     /// Frames in the video.
     pub written: u64,
+    /// Of these, those that are stored as the camera itself has encoded them; absent where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub as_encoded: u64,
     /// Rows that hold the picture of the row before.
     pub repeated: u64,
     /// Captured frames that are not in the video.
@@ -80,6 +86,10 @@ pub struct CameraCounters {
     /// Rows without the camera.
     #[serde(flatten)]
     pub gaps: Gaps,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl CameraCounters {

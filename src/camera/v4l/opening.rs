@@ -87,7 +87,7 @@ impl Opening<'_> {
         };
         let fourcc = config.fourcc.as_str();
         let wanted = Wanted { fourcc, width, height, fps: config.fps.into() };
-        let is_readable = |fourcc: &str| PixelFormat::from_fourcc(fourcc.as_bytes()).is_some();
+        let is_readable = |fourcc: &str| PixelFormat::of_camera(fourcc.as_bytes()).is_some();
         Err(CameraError::Mode {
             camera: self.name.into(),
             path: self.path.into(),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Camera {
-    /// `v4l` (a device, LeRobot's `opencv`), `file` (recorded MJPEG), or `synthetic` (a moving test picture).
+    /// `v4l` (a device, LeRobot's `opencv`), `file` (recorded MJPEG or H.264), or `synthetic` (a moving test picture).
     #[serde(rename = "type")]
     pub kind: CameraKind,
     /// Device path, best by its stable name under /dev/v4l/by-id, or an index N for /dev/videoN; for `file` the file's path.
@@ -185,7 +185,7 @@ impl fmt::Display for ControlValue {
 pub enum CameraKind {
     /// A Video4Linux device.
     V4l,
-    /// A file of concatenated JPEGs, or an AVI or MP4 that holds MJPEG; it loops.
+    /// A file of concatenated JPEGs, an AVI or MP4 that holds MJPEG, or a byte stream of H.264; it loops.
     File,
     /// A pre-rendered moving picture with a burnt-in frame counter and time.
     Synthetic,

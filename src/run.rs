@@ -475,6 +475,7 @@ pub async fn start_from(
                 index,
                 name,
                 config,
+                reopened: false,
                 open: open_camera.clone(),
                 clock: source_clock.clone(),
                 budget,

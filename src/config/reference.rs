@@ -145,8 +145,10 @@ fn collect(root: &Json, node: &Json, path: &str, defaults: Option<&Json>, found:
         let place = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let inner = resolve(root, property);
         let default = property.get("default").or_else(|| defaults?.get(name));
+        // Of tables; a map of plain values is a key like others.
+        let is_table = |map: &&Json| resolve(root, map).get("properties").is_some();
         if let Some(map) =
-            inner.get("additionalProperties").filter(|m| m.is_object() && inner.get("properties").is_none())
+            inner.get("additionalProperties").filter(is_table).filter(|_| inner.get("properties").is_none())
         {
             collect(root, map, &format!("{place}.NAME"), None, found);
         } else if inner.get("properties").is_some() {

@@ -244,6 +244,6 @@ fn a_view_comes_back_with_its_frame() {
     assert_eq!(cut, None);
     for (index, view) in (0..).zip(views) {
         let (at, popped) = spill.pop(|len| budget.try_acquire(len).ok()).unwrap().unwrap();
-        assert_eq!((at, popped.view, &popped.data), (index, view, &vec![index as u8; BYTES]));
+        assert_eq!((at, popped.view, &popped.data[..]), (index, view, &[index as u8; BYTES][..]));
     }
 }

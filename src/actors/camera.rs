@@ -1,22 +1,22 @@
 //! A camera: a thread that blocks on the device and sends what it sees. It waits for nothing else.
 
+mod source;
+
 use super::coordinator::CoordinatorMessage;
 use super::recorder::RecorderMessage;
 use super::worker::{Lost, Worker, or_panic};
-use crate::budget::{Budget, Exhausted};
+use crate::budget::Budget;
 use crate::camera::controls::Change;
 use crate::camera::rate::{self, Verdict};
-use crate::camera::{Camera, CameraError, FIRST_PICTURE, Mode, Picture};
+use crate::camera::{Camera, CameraError, FIRST_PICTURE, Mode};
 use crate::clock::{Clock, Rank, Stamp};
-use crate::codec::jpeg;
-use crate::codec::view::View;
 use crate::config::schema;
 use crate::devices::OpenCamera;
 use crate::events::Event;
-use crate::frame::{CameraIndex, DropReason, Frame, PixelFormat};
+use crate::frame::CameraIndex;
 use crate::metrics;
-use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use source::Source;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -120,6 +120,7 @@ fn deliver(
 ) -> Result<(), CameraError> {
     let CameraArguments { name, clock, .. } = arguments;
     let mode = camera.mode().clone();
+    let mut source = Source::open(arguments, &mode)?;
     // Simulated time starts only when every camera has joined it, so there the first picture cannot be waited for.
     let mut delivered = clock.is_simulated();
     if delivered {
@@ -130,7 +131,7 @@ fn deliver(
     let warm_up = if arguments.reopened { Duration::ZERO } else { arguments.config.warm_up() };
     let warm_ns = opened.mono_ns + warm_up.as_nanos() as u64;
     let (mut heard_ns, mut patience) = (opened.mono_ns, FIRST_PICTURE);
-    let (mut last, mut passed_over) = (None, 0);
+    let (mut last, mut passed_over) = (None, 0_u64);
     let mut watch = Watch::new(arguments, &mode, opened);
     let interval = ::metrics::histogram!(metrics::CAPTURE_INTERVAL, "camera" => name.clone());
     let newest = ::metrics::gauge!(metrics::LAST_FRAME, "camera" => name.clone());
@@ -147,27 +148,30 @@ fn deliver(
         };
         let (arrived, captured, sequence) = (clock.now(), picture.captured, picture.sequence);
         (heard_ns, patience) = (arrived.mono_ns, LONGEST_SILENCE);
+        let message = match source.frame(arguments, &picture, arrived) {
+            Ok(frame) => CoordinatorMessage::Frame(Arc::new(frame)),
+            Err(reason) => CoordinatorMessage::FrameDropped { camera: arguments.index, sequence, captured, reason },
+        };
+        watch.picture(camera, sequence, captured, arrived);
         if captured.mono_ns < warm_ns {
             passed_over += 1;
-        } else {
-            if passed_over > 0 {
-                tracing::debug!("camera {name}: {passed_over} pictures are passed over while it finds its exposure");
-                passed_over = 0;
-            }
-            if let Some(last) = last.replace(captured.mono_ns) {
-                interval.record(captured.mono_ns.saturating_sub(last) as f64 / 1e9);
-            }
-            newest.set(captured.utc_ns as f64 / 1e9);
-            let message = frame(arguments, &mode, &picture, arrived);
-            if !delivered {
-                delivered = true;
-                announce(arguments, myself, &mode, captured);
-            }
-            if arguments.coordinator.cast(message).is_err() {
-                return Ok(());
-            }
+            continue;
         }
-        watch.picture(camera, sequence, captured, arrived);
+        if passed_over > 0 {
+            tracing::debug!("camera {name}: {passed_over} pictures were passed over while it found its exposure");
+            passed_over = 0;
+        }
+        if let Some(last) = last.replace(captured.mono_ns) {
+            interval.record(captured.mono_ns.saturating_sub(last) as f64 / 1e9);
+        }
+        newest.set(captured.utc_ns as f64 / 1e9);
+        if !delivered {
+            delivered = true;
+            announce(arguments, myself, &mode, captured);
+        }
+        if arguments.coordinator.cast(message).is_err() {
+            return Ok(());
+        }
     }
     Ok(())
 }
@@ -234,45 +238,4 @@ fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode:
     let _ = myself.cast(CameraMessage::Delivering(mode.clone()));
     let _ =
         arguments.recorder.cast(RecorderMessage::CameraReady { camera: arguments.index, mode: mode.clone(), captured });
-}
-
-/// The picture as a frame with its credit, or why it is none.
-fn frame(arguments: &CameraArguments, mode: &Mode, picture: &Picture<'_>, arrived: Stamp) -> CoordinatorMessage {
-    let camera = arguments.index;
-    let mut bytes = picture.data.len();
-    let dropped = |reason| CoordinatorMessage::FrameDropped {
-        camera,
-        sequence: picture.sequence,
-        captured: picture.captured,
-        reason,
-    };
-    if mode.format == PixelFormat::Mjpg {
-        match jpeg::parse_sized(picture.data, mode.width, mode.height) {
-            // Padding behind the picture is left in the device's memory.
-            Ok(structure) => bytes = structure.end,
-            Err(error) => return dropped(error.reason()),
-        }
-    }
-    let credit = if arguments.clock.is_simulated() {
-        // Time stands still while this thread waits: nothing is missed.
-        Ok(arguments.budget.acquire(bytes))
-    } else {
-        arguments.budget.try_acquire(bytes)
-    };
-    match credit {
-        Ok(credit) => CoordinatorMessage::Frame(Arc::new(Frame {
-            camera,
-            sequence: picture.sequence,
-            captured: picture.captured,
-            arrived,
-            format: mode.format,
-            width: mode.width,
-            height: mode.height,
-            view: View::of(&arguments.config),
-            data: Bytes::copy_from_slice(&picture.data[..bytes]),
-            credit,
-        })),
-        Err(Exhausted::Frames) => dropped(DropReason::NoCreditFrames),
-        Err(Exhausted::Bytes) => dropped(DropReason::NoCreditBytes),
-    }
 }

@@ -85,8 +85,8 @@ impl Opening<'_> {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => "nothing".into(),
             Err(error) => return Err(self.io("setting the format of", error)),
         };
-        let fourcc = String::from_utf8_lossy(&format.fourcc()).into_owned();
-        let wanted = Wanted { fourcc: &fourcc, width, height, fps: config.fps.into() };
+        let fourcc = config.fourcc.as_str();
+        let wanted = Wanted { fourcc, width, height, fps: config.fps.into() };
         let is_readable = |fourcc: &str| PixelFormat::from_fourcc(fourcc.as_bytes()).is_some();
         Err(CameraError::Mode {
             camera: self.name.into(),

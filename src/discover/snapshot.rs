@@ -103,7 +103,8 @@ fn as_jpeg(mode: &Mode, data: &[u8]) -> Result<Vec<u8>, String> {
     let (captured, arrived, credit) =
         (Stamp::default(), Stamp::default(), Budget::new(usize::MAX, 1).acquire(data.len()));
     let (view, data) = (View::default(), data.to_vec().into());
-    let frame = Frame { camera: 0, sequence: 0, captured, arrived, format, width, height, view, data, credit };
+    let coded = None;
+    let frame = Frame { camera: 0, sequence: 0, captured, arrived, format, width, height, view, data, coded, credit };
     let mut picture = I420::grey(width, height, ColorRange::Full);
     raw::read(&frame, &mut picture)
         .map_err(|reason| format!("{} bytes are no whole picture ({})", frame.data.len(), reason.name()))?;

@@ -203,8 +203,8 @@ fn first_picture(
 
 /// Tries the CPU encoder, where it is the one that encodes or stands in.
 pub fn encoder(config: &Config, device: Device) -> Result<(), crate::codec::CodecError> {
-    let (width, height) = config.robot.cameras.values().next().map_or((320, 240), |camera| camera.recorded_size());
-    let params = run::stream_params(config, width, height);
+    let first = config.robot.cameras.values().next();
+    let params = first.map_or_else(|| run::stream_params(config, 320, 240), |first| run::camera_params(config, first));
     if device == Device::Cpu || is_made_on_cpu(params.codec) {
         (backend::standard())(&params, Device::Cpu)?;
     }

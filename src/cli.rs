@@ -133,7 +133,7 @@ pub struct Encoders {
 
 const USAGE: &str = "\
 recorder --config lab.toml [--KEY=VALUE ...]
-       recorder devices [--json] [--ask known|all|none]
+       recorder devices [--json] [--snapshot DIR] [--ask known|all|none]
        recorder check --config lab.toml [--notify] [--KEY=VALUE ...]
        recorder teleoperate --config lab.toml [--KEY=VALUE ...]
        recorder replay ROOT --episode N --config lab.toml [--KEY=VALUE ...]

@@ -167,8 +167,16 @@ fn completions(shell: clap_complete::Shell) -> String {
 }
 
 fn devices(arguments: &discover::Arguments) -> anyhow::Result<u8> {
-    let found = discover::look(&arguments.place);
-    print(&if arguments.json { found.json() } else { found.text() })
+    let mut found = discover::look(&arguments.place);
+    if let Some(folder) = &arguments.snapshot {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        found.snapshots = discover::snapshot::take(&found.cameras, folder, &Devices::default().camera, &clock)
+            .with_context(|| {
+                format!("--snapshot {}: expected a folder that can be made and written to", folder.display())
+            })?;
+    }
+    print(&if arguments.json { found.json() } else { found.text() })?;
+    Ok(found.exit_code())
 }
 
 fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {

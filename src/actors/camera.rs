@@ -1,19 +1,19 @@
 //! A camera: a thread that blocks on the device and sends what it sees. It waits for nothing else.
 
+mod source;
+
 use super::coordinator::CoordinatorMessage;
 use super::recorder::RecorderMessage;
 use super::worker::{Lost, Worker, or_panic};
-use crate::budget::{Budget, Exhausted};
-use crate::camera::{Camera, CameraError, Mode, Picture};
+use crate::budget::Budget;
+use crate::camera::{Camera, CameraError, Mode};
 use crate::clock::{Clock, Rank, Stamp};
-use crate::codec::jpeg;
-use crate::codec::view::View;
 use crate::config::schema;
 use crate::devices::OpenCamera;
-use crate::frame::{CameraIndex, DropReason, Frame, PixelFormat};
+use crate::frame::CameraIndex;
 use crate::metrics;
-use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use source::Source;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -112,6 +112,7 @@ fn deliver(
 ) -> Result<(), CameraError> {
     let CameraArguments { name, clock, .. } = arguments;
     let mode = camera.mode().clone();
+    let mut source = Source::open(arguments, &mode)?;
     // Simulated time starts only when every camera has joined it, so there the first picture cannot be waited for.
     let mut delivered = clock.is_simulated();
     if delivered {
@@ -139,10 +140,14 @@ fn deliver(
         }
         last = picture.captured;
         newest.set(picture.captured.utc_ns as f64 / 1e9);
-        let message = frame(arguments, &mode, &picture, arrived);
+        let (sequence, captured) = (picture.sequence, picture.captured);
+        let message = match source.frame(arguments, &picture, arrived) {
+            Ok(frame) => CoordinatorMessage::Frame(Arc::new(frame)),
+            Err(reason) => CoordinatorMessage::FrameDropped { camera: arguments.index, sequence, captured, reason },
+        };
         if !delivered {
             delivered = true;
-            announce(arguments, myself, &mode, picture.captured);
+            announce(arguments, myself, &mode, captured);
         }
         if arguments.coordinator.cast(message).is_err() {
             return Ok(());
@@ -155,45 +160,4 @@ fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode:
     let _ = myself.cast(CameraMessage::Delivering(mode.clone()));
     let _ =
         arguments.recorder.cast(RecorderMessage::CameraReady { camera: arguments.index, mode: mode.clone(), captured });
-}
-
-/// The picture as a frame with its credit, or why it is none.
-fn frame(arguments: &CameraArguments, mode: &Mode, picture: &Picture<'_>, arrived: Stamp) -> CoordinatorMessage {
-    let camera = arguments.index;
-    let mut bytes = picture.data.len();
-    let dropped = |reason| CoordinatorMessage::FrameDropped {
-        camera,
-        sequence: picture.sequence,
-        captured: picture.captured,
-        reason,
-    };
-    if mode.format == PixelFormat::Mjpg {
-        match jpeg::parse_sized(picture.data, mode.width, mode.height) {
-            // Padding behind the picture is left in the device's memory.
-            Ok(structure) => bytes = structure.end,
-            Err(error) => return dropped(error.reason()),
-        }
-    }
-    let credit = if arguments.clock.is_simulated() {
-        // Time stands still while this thread waits: nothing is missed.
-        Ok(arguments.budget.acquire(bytes))
-    } else {
-        arguments.budget.try_acquire(bytes)
-    };
-    match credit {
-        Ok(credit) => CoordinatorMessage::Frame(Arc::new(Frame {
-            camera,
-            sequence: picture.sequence,
-            captured: picture.captured,
-            arrived,
-            format: mode.format,
-            width: mode.width,
-            height: mode.height,
-            view: View::of(&arguments.config),
-            data: Bytes::copy_from_slice(&picture.data[..bytes]),
-            credit,
-        })),
-        Err(Exhausted::Frames) => dropped(DropReason::NoCreditFrames),
-        Err(Exhausted::Bytes) => dropped(DropReason::NoCreditBytes),
-    }
 }

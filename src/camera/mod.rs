@@ -3,6 +3,7 @@
 //! A picture is bytes and a [`PixelFormat`]: streams of 16 bits a pixel (depth, infrared) need a format of their own there and
 //! a way to store them, and nothing here stands against it; neither is there yet.
 
+mod access_units;
 mod container;
 pub mod controls;
 pub mod file;
@@ -143,17 +144,20 @@ fn configured_path(name: &str, config: &schema::Camera) -> Result<PathBuf, Camer
     })
 }
 
-/// Cameras that deliver recorded or drawn JPEGs do so whatever `fourcc` says; only another wish is refused.
-fn jpeg_mode(name: &str, config: &schema::Camera) -> Result<Mode, CameraError> {
-    let setting = |key, found: String, expected: &str| {
-        Err(CameraError::Setting { camera: name.into(), key, found, expected: expected.into() })
+/// What a camera that makes its own pictures delivers: one of these formats, by its `fourcc`.
+fn own_mode(name: &str, config: &schema::Camera, formats: &[PixelFormat]) -> Result<Mode, CameraError> {
+    let setting =
+        |key, found: String, expected: String| Err(CameraError::Setting { camera: name.into(), key, found, expected });
+    let format = PixelFormat::of_camera(config.fourcc.as_bytes()).filter(|format| formats.contains(format));
+    let Some(format) = format else {
+        let names: Vec<String> =
+            formats.iter().map(|format| format!("\"{}\"", format.fourcc().escape_ascii())).collect();
+        let expected = format!("{}, which is all that such a camera delivers", names.join(" or "));
+        return setting("fourcc", format!("{:?}", config.fourcc), expected);
     };
-    if PixelFormat::from_fourcc(config.fourcc.as_bytes()) != Some(PixelFormat::Mjpg) {
-        return setting("fourcc", format!("{:?}", config.fourcc), "\"MJPG\": file and synthetic cameras deliver JPEGs");
-    }
     if config.fps == 0 {
-        return setting("fps", "0".into(), "at least 1 frame a second");
+        return setting("fps", "0".into(), "at least 1 frame a second".into());
     }
     let (width, height) = config.captured_size();
-    Ok(Mode { format: PixelFormat::Mjpg, width, height, fps: (config.fps, 1) })
+    Ok(Mode { format, width, height, fps: (config.fps, 1) })
 }

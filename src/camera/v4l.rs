@@ -49,12 +49,12 @@ impl V4lCamera {
     /// [`Mode::fps`].
     pub fn open(name: &str, config: &schema::Camera, clock: &Arc<dyn Clock>) -> Result<V4lCamera, CameraError> {
         let path = configured_path(name, config)?;
-        let Some(format) = PixelFormat::from_fourcc(config.fourcc.as_bytes()) else {
+        let Some(format) = PixelFormat::of_camera(config.fourcc.as_bytes()) else {
             return Err(CameraError::Setting {
                 camera: name.into(),
                 key: "fourcc",
                 found: format!("{:?}", config.fourcc),
-                expected: "\"MJPG\", \"YUYV\", \"NV12\" or \"GREY\"".into(),
+                expected: "\"MJPG\", \"YUYV\", \"NV12\", \"GREY\" or \"H264\"".into(),
             });
         };
         let opening = Opening { name, path: &path };
@@ -73,8 +73,8 @@ impl Camera for V4lCamera {
         &self.mode
     }
 
-    /// Pictures that the driver flags as damaged are delivered too: a JPEG's own structure tells, and raw pixels, whose
-    /// damage would not show, come empty.
+    /// Pictures that the driver flags as damaged are delivered too: a JPEG's own structure tells, and those whose damage
+    /// would not show come empty.
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError> {
         let milliseconds = timeout.as_millis().clamp(1, i32::MAX as u128) as i32;
         let (name, path) = (&self.name, &self.path);

@@ -23,7 +23,19 @@ pub fn frame(data: Vec<u8>, format: PixelFormat, width: u32, height: u32) -> Arc
 pub fn viewed(data: Vec<u8>, format: PixelFormat, width: u32, height: u32, view: View) -> Arc<Frame> {
     let credit = Budget::new(usize::MAX, 1).acquire(data.len());
     let (captured, arrived) = (Stamp::default(), Stamp::default());
-    Arc::new(Frame { camera: 0, sequence: 0, captured, arrived, format, width, height, view, data: data.into(), credit })
+    Arc::new(Frame {
+        camera: 0,
+        sequence: 0,
+        captured,
+        arrived,
+        format,
+        width,
+        height,
+        view,
+        data: data.into(),
+        coded: None,
+        credit,
+    })
 }
 
 pub fn params(codec: Codec, width: u32, height: u32) -> StreamParams {

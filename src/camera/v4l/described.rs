@@ -3,6 +3,7 @@
 use super::modes::{Offer, offers};
 use super::opening::Opening;
 use crate::camera::CameraError;
+use crate::camera::controls::normalised;
 use serde::Serialize;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,7 +115,7 @@ fn control(device: &Device, description: Description) -> Control {
         },
     };
     Control {
-        name: plain_name(&name),
+        name: normalised(&name),
         label: name,
         kind,
         min: minimum,
@@ -128,28 +129,9 @@ fn control(device: &Device, description: Description) -> Control {
     }
 }
 
-/// A control's name as `v4l2-ctl` writes it: lower case, and one `_` for whatever is no letter and no digit.
-pub fn plain_name(name: &str) -> String {
-    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("_").to_ascii_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_controls_are_those_of_v4l2_ctl() {
-        for (label, name) in [
-            ("Brightness", "brightness"),
-            ("Exposure Time, Absolute", "exposure_time_absolute"),
-            ("White Balance, Automatic", "white_balance_automatic"),
-            ("Exposure, Auto Priority", "exposure_auto_priority"),
-            (" LED1 Mode ", "led1_mode"),
-        ] {
-            assert_eq!(plain_name(label), name);
-        }
-    }
 
     #[test]
     fn what_is_no_camera_is_none_and_what_is_absent_is_an_error() {

@@ -224,8 +224,8 @@ mod tests {
             // A size between two: the nearer by ratio, in the wanted format.
             (("MJPG", 1280, 700, 30.0), ["MJPG 1280x720", "MJPG 1920x1080", "MJPG 640x480"]),
             (("MJPG", 320, 240, 30.0), ["MJPG 640x480", "YUYV 640x480", "MJPG 1280x720"]),
-            // Another format in the wanted size and rate comes before a third of the rate.
-            (("YUYV", 1280, 720, 30.0), ["MJPG 1280x720", "YUYV 1280x720", "YUYV 640x480"]),
+            // Another format in the wanted size and rate comes before less than half of the rate.
+            (("YUYV", 1280, 720, 25.0), ["MJPG 1280x720", "YUYV 1280x720", "YUYV 640x480"]),
             (("YUYV", 1280, 720, 10.0), ["YUYV 1280x720", "MJPG 1280x720", "YUYV 640x480"]),
             // A camera without the format at all.
             (("NV12", 640, 480, 30.0), ["YUYV 640x480", "MJPG 640x480", "MJPG 1280x720"]),

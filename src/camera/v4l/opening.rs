@@ -39,11 +39,7 @@ pub(super) struct Opened {
 
 impl Opening<'_> {
     /// Sets everything and starts to stream.
-    pub fn start(
-        self,
-        config: &schema::Camera,
-        format: PixelFormat,
-    ) -> Result<Opened, CameraError> {
+    pub fn start(self, config: &schema::Camera, format: PixelFormat) -> Result<Opened, CameraError> {
         if let Err(error) = std::fs::metadata(self.path) {
             return Err(self.io("opening", error));
         }
@@ -53,7 +49,7 @@ impl Opening<'_> {
             return Err(self.not_capture(format!("{}, which captures no video", capabilities.card)));
         }
         let (width, height) = config.captured_size();
-        let rows = self.set_format(&device, format, width, height)?;
+        let rows = self.set_format(&device, config, format)?;
         let fps = self.set_rate(&device, config.fps);
         // Behind the format: a device that another program streams from has refused that, and keeps its controls.
         let mut controls = Controls::set(self.name, config, device)?;
@@ -66,10 +62,10 @@ impl Opening<'_> {
     fn set_format(
         self,
         device: &Device,
+        config: &schema::Camera,
         format: PixelFormat,
-        width: u32,
-        height: u32,
     ) -> Result<Option<Rows>, CameraError> {
+        let (width, height) = config.captured_size();
         let fourcc = FourCC::new(&format.fourcc());
         let found = match device.set_format(&Format::new(width, height, fourcc)) {
             Ok(set) => {
@@ -89,8 +85,8 @@ impl Opening<'_> {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => "nothing".into(),
             Err(error) => return Err(self.io("setting the format of", error)),
         };
-        let (fourcc, width, height, fps) = (config.fourcc.as_str(), config.width, config.height, config.fps.into());
-        let wanted = Wanted { fourcc, width, height, fps };
+        let fourcc = config.fourcc.as_str();
+        let wanted = Wanted { fourcc, width, height, fps: config.fps.into() };
         let is_readable = |fourcc: &str| PixelFormat::from_fourcc(fourcc.as_bytes()).is_some();
         Err(CameraError::Mode {
             camera: self.name.into(),

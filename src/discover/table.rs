@@ -3,6 +3,7 @@
 use super::Found;
 use super::cameras::Camera;
 use super::ports::Port;
+use super::snapshot::Snapshot;
 use super::tree::Usb;
 use crate::camera::v4l::described::Control;
 use crate::camera::v4l::modes::{Offer, size_in_words};
@@ -27,6 +28,16 @@ impl Found {
                 let _ = writeln!(text, "{n} serial port{}", if n == 1 { "" } else { "s" });
                 self.serial_ports.iter().for_each(|port| port_lines(port, &mut text));
             }
+        }
+        for (index, Snapshot { camera, file, problem }) in self.snapshots.iter().enumerate() {
+            let start = if index == 0 { "\n" } else { "" };
+            let _ = match (file, problem) {
+                (Some(file), _) => writeln!(text, "{start}picture of {}: {}", camera.display(), file.display()),
+                (None, problem) => {
+                    let problem = problem.as_deref().unwrap_or_default();
+                    writeln!(text, "{start}ERROR: no picture of {}: {problem}", camera.display())
+                }
+            };
         }
         for warning in &self.warnings {
             let _ = write!(text, "\nwarning: {warning}\n");

@@ -13,14 +13,14 @@ rest() { read -rt "$1" -u "$never" || true; } # SECONDS   without a process of i
 until_true() { # WHAT COMMAND...   waits for the command to succeed, as long as devices and recorder live
   local what=$1
   shift
-  for ((i = 0; i < 1000; i++)); do
+  for ((i = 0; i < 600; i++)); do
     "$@" && return
     [ -z "$recording" ] || kill -0 $recording || break
     kill -0 $fakeusb || break
     rest 0.3
   done
   cat fakeusb.log ${log:+"$log"} >&2
-  fail "$what: not in 300 s"
+  fail "$what: not in 180 s"
 }
 
 # Devices.

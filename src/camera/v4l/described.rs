@@ -84,7 +84,7 @@ pub fn describe(name: &str, path: &Path) -> Result<Option<Described>, CameraErro
 }
 
 /// The name of a camera whose USB function is called as the device itself: `USB Camera: USB Camera`.
-fn once(card: &str) -> &str {
+pub fn once(card: &str) -> &str {
     card.split_once(": ").filter(|(device, function)| device == function).map_or(card, |(device, _)| device)
 }
 

@@ -7,14 +7,19 @@ use machine::{Machine, camera};
 use program::Lab;
 use recorder::arm::sim::{Setup, SimBus, SimKind};
 use recorder::arm::so101::MOTORS;
+use recorder::camera::v4l::described::{Control, Entry};
 use recorder::camera::{self, CameraError};
 use recorder::clock::{Clock, SimulatedClock, Stamp, SystemClock};
 use recorder::codec::jpeg;
 use recorder::config::schema;
 use recorder::devices::OpenCamera;
+use recorder::discover::Found;
 use recorder::discover::cameras::Camera;
+use recorder::discover::ports::Port;
+use recorder::discover::servos::{Arm, Role, Servo};
 use recorder::discover::snapshot;
-use recorder::discover::tree::Roots;
+use recorder::discover::tree::{Roots, Usb};
+use recorder::in_use::Holder;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -206,6 +211,84 @@ fn where_nothing_answers_and_where_nothing_is() {
         "{port:#}"
     );
     assert!(run(&lab, &machine, &["devices"]).contains("answers    no servo"));
+}
+
+/// The keys of all objects in it.
+fn keys(json: &Value, found: &mut Vec<String>) {
+    match json {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            found.push(key.clone());
+            keys(value, found);
+        }),
+        Value::Array(all) => all.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+/// What programs are given is described, every key of it.
+#[test]
+fn the_json_is_as_its_description_says() {
+    let usb = |serial| Usb {
+        vendor: "046d".into(),
+        product: "082d".into(),
+        manufacturer: None,
+        name: None,
+        serial,
+        bus: 1,
+        port: "2".into(),
+        speed_mbit: Some(480.0),
+        interface: None,
+    };
+    let control = Control {
+        name: "gain".into(),
+        label: "Gain".into(),
+        kind: "menu",
+        min: 0,
+        max: 1,
+        step: 1,
+        default: 0,
+        value: Some(1),
+        menu: vec![Entry { value: 1, name: "high".into() }],
+        inactive: false,
+        read_only: false,
+    };
+    let front = Camera {
+        usb: Some(usb(Some("A1".into()))),
+        in_use_by: vec![Holder { process: 7, name: "recorder".into() }],
+        controls: vec![control],
+        ..camera("usb-front-video-index0", &[("MJPG", 640, 480)])
+    };
+    let servos = vec![Servo { id: 1, model: Some(777), volts: Some(7.4), doubled: false }];
+    let arm = Arm { kind: "so101", role: Some(Role::Leader), id: None, because: "so".into() };
+    let port = Port {
+        path: "/dev/serial/by-id/one".into(),
+        node: "/dev/ttyACM0".into(),
+        usb: None,
+        named_by_place: false,
+        in_use_by: vec![],
+        asked: true,
+        servos,
+        garbled: false,
+        arm: Some(arm),
+        problem: None,
+    };
+    let snapshots = vec![snapshot::Snapshot { camera: front.path.clone(), file: None, problem: Some("busy".into()) }];
+    let found = Found { cameras: vec![front], serial_ports: vec![port], warnings: vec![], snapshots };
+    let json: Value = serde_json::from_str(&found.json()).unwrap();
+    assert_eq!((&json["version"], &json["serial_ports"][0]["arm"]["role"]), (&json!(1), &json!("leader")));
+    assert_eq!(json["cameras"][0]["offers"][0], json!({"fourcc": "MJPG", "width": 640, "height": 480, "fps": [30.0]}));
+    assert_eq!(json["cameras"][0]["usb"]["speed_mbit"], json!(480.0));
+    let doc = include_str!("../docs/devices.md");
+    let mut all = Vec::new();
+    keys(&json, &mut all);
+    assert!(all.len() > 50, "{all:?}");
+    for key in all {
+        assert!(
+            [format!("`{key}`"), format!("`{key}[]`")].iter().any(|word| doc.contains(word)),
+            "docs/devices.md says nothing of `{key}`"
+        );
+    }
+    assert_eq!(found.exit_code(), 3);
 }
 
 /// A camera of raw pictures: rows of one luma, one picture in ten cut short.

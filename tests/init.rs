@@ -11,7 +11,7 @@ use recorder::clock::SystemClock;
 use recorder::config::schema::{Config, IndexOrPath, RobotKind, TeleopKind};
 use recorder::config::{self, reference};
 use recorder::discover::ports::{Asked, Port};
-use recorder::discover::servos::{Arm, Role};
+use recorder::discover::servos::{Arm, Role, Servo};
 use recorder::discover::{Found, PlaceArguments, cameras::Camera};
 use recorder::init::ask::{Ask, Left};
 use recorder::init::{self, Arguments, InitError};
@@ -112,7 +112,7 @@ fn the_file_is_a_configuration_of_what_is_plugged_in() {
         assert!(text.contains(words), "`{words}` is not in:\n{text}");
     }
     for words in [
-        "camera camera1: usb-C920",
+        "\ncamera2: usb-old",
         "follower: /dev/serial/by-id/follower-if00",
         "warning: a bus is full",
         "recorder check --config",
@@ -203,6 +203,23 @@ fn a_slow_camera_and_nothing_at_all() {
     let (_, config, said) = written(Found { cameras: vec![slow], ..Found::default() }, None);
     assert_eq!((config.dataset.fps, config.robot.cameras["camera1"].fps), (15, 15));
     assert!(said.contains("no arm answered"), "{said}");
+
+    // A port that cannot be asked, and an arm with a loose cable, are said.
+    let shut = Port { arm: None, asked: false, problem: Some("no permission".into()), ..port("shut", None, None) };
+    let servo = |id| Servo { id, model: Some(777), volts: Some(7.4), doubled: false };
+    let loose = Port { arm: None, servos: vec![servo(1), servo(2)], ..port("loose", None, None) };
+    let cameras = vec![camera("usb-front-video-index0", &[("MJPG", 640, 480)])];
+    let (_, _, said) = written(Found { cameras, serial_ports: vec![shut, loose], ..Found::default() }, None);
+    for words in
+        ["no arm at /dev/serial/by-id/shut: no permission", "by-id/loose: servos 1, 2 answer, and an SO-101 has"]
+    {
+        assert!(said.contains(words), "`{words}` is not in:\n{said}");
+    }
+
+    // A camera that only encodes itself can be recorded too.
+    let coded = camera("usb-coded-video-index0", &[("H264", 1280, 720)]);
+    let (_, config, _) = written(Found { cameras: vec![coded], ..Found::default() }, None);
+    assert_eq!(config.robot.cameras["camera1"].fourcc, "H264");
 
     let depth = camera("usb-depth-video-index0", &[("Z16 ", 640, 480)]);
     let found = Found { cameras: vec![depth], serial_ports: vec![port("alone", None, None)], ..Found::default() };

@@ -61,6 +61,9 @@ fn picture(camera: &Camera, open: &OpenCamera, clock: &Arc<dyn Clock>) -> Result
     let Some(best) = best(&camera.offers) else {
         return Err("it offers no format that can be read: `recorder devices` lists what it offers".into());
     };
+    if PixelFormat::from_fourcc(best.fourcc.as_bytes()) == Some(PixelFormat::H264) {
+        return Err("it offers H.264 only, which no picture is made of".into());
+    }
     let index_or_path = Some(IndexOrPath::Path(camera.path.clone()));
     let config = schema::Camera {
         index_or_path,

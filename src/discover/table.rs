@@ -64,11 +64,8 @@ fn camera_lines(camera: &Camera, text: &mut String) {
         return;
     }
     for (index, (fourccs, modes)) in formats(offers).into_iter().enumerate() {
-        let about = if index == 0 { "formats" } else { "" };
-        for (index, (sizes, rates)) in modes.into_iter().enumerate() {
-            let fourccs = if index == 0 { fourccs.as_str() } else { "" };
-            line(text, if index == 0 { about } else { "" }, format!("{fourccs:<5} {sizes} at {rates}"));
-        }
+        line(text, if index == 0 { "formats" } else { "" }, fourccs);
+        modes.iter().for_each(|(sizes, rates)| line(text, "", format!("  {sizes} at {rates}")));
     }
     let widest = controls.iter().map(|control| control.name.len()).max().unwrap_or_default();
     for (index, control) in controls.iter().enumerate() {
@@ -97,9 +94,9 @@ fn formats(offers: &[Offer]) -> Vec<(String, Vec<(String, String)>)> {
     for (fourcc, modes) in found {
         match joined.iter_mut().find(|(_, known)| *known == modes) {
             Some((fourccs, _)) => {
-                let _ = write!(fourccs, ", {fourcc}");
+                let _ = write!(fourccs, ", {}", fourcc.trim());
             }
-            None => joined.push((fourcc, modes)),
+            None => joined.push((fourcc.trim().into(), modes)),
         }
     }
     joined

@@ -132,7 +132,7 @@ impl<'a> Draft<'a> {
             arms = arms::asked(arms, person)?;
         }
         if usable.is_empty() && matches!(arms, Arms::None | Arms::Unknown(_)) {
-            return Err(InitError::Nothing(nothing(&arms, &unusable)));
+            return Err(InitError::Nothing(nothing(found, &arms, &unusable)));
         }
         let mut cameras: Vec<Named> = Vec::new();
         for (camera, best) in usable {
@@ -257,7 +257,7 @@ impl<'a> Draft<'a> {
         for Named { name, camera, best } in &self.cameras {
             let Best { fourcc, width, height, fps } = best;
             lines.push(format!(
-                "camera {name}: {}, {width}x{height} {fourcc} at {fps} fps, {}",
+                "{name}: {}, {width}x{height} {fourcc} at {fps} fps, {}",
                 camera.name,
                 camera.path.display()
             ));
@@ -283,6 +283,7 @@ impl<'a> Draft<'a> {
                 );
             }
         }
+        lines.extend(without_arm(found));
         lines.extend(found.warnings.iter().map(|warning| format!("warning: {warning}")));
         let next = if self.is_told { "" } else { "fill in what is marked TODO, then: " };
         lines.push(format!("{} is written; {next}recorder check --config {}", path.display(), path.display()));
@@ -329,17 +330,24 @@ fn pair_id(arms: &[arms::Found; 2], usual: &str) -> String {
 }
 
 /// What is missing, and what to do.
-fn nothing(arms: &Arms, unusable: &[(&Camera, String)]) -> String {
+fn nothing(all: &Found, arms: &Arms, unusable: &[(&Camera, String)]) -> String {
     let mut found: Vec<String> =
         unusable.iter().map(|(camera, problem)| format!("{}: {problem}", camera.path.display())).collect();
     if let Arms::Unknown(arms) = arms {
         found.extend(arms.iter().map(|arm| format!("an arm at {}: {}", arm.path(), arm.arm.because)));
     }
+    found.extend(without_arm(all));
     let found = if found.is_empty() { "neither".into() } else { found.join("; ") };
     format!(
         "expected a camera, or a follower and its leader, to record from; found {found}. Plug them in and see what `recorder devices` says; \
          examples/demo.toml records without any device. Nothing was written"
     )
+}
+
+/// The ports on which no arm was found, and why.
+fn without_arm(found: &Found) -> impl Iterator<Item = String> + '_ {
+    let ports = found.serial_ports.iter();
+    ports.filter_map(|port| Some(format!("no arm at {}: {}", port.path.display(), port.without_arm()?)))
 }
 
 fn bad_name(name: &str, others: &[Named]) -> Option<String> {

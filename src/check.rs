@@ -3,7 +3,7 @@
 use crate::actors::encoder_pool::is_made_on_cpu;
 use crate::arm;
 use crate::arm::replay::Replay;
-use crate::camera::{self, CameraError};
+use crate::camera::{self, CameraError, FIRST_PICTURE};
 use crate::clock::{Clock, Rank, SystemClock};
 use crate::codec::backend::{self, Device};
 use crate::codec::choice;
@@ -44,9 +44,6 @@ impl Findings {
         self.faults.push(fault);
     }
 }
-
-/// A camera must deliver its first picture within this.
-const FIRST_PICTURE: Duration = Duration::from_secs(5);
 
 /// Looks at disk, data set, encoder, cameras and arms of a valid configuration; runs `notify.command` as a test where
 /// `notify` says so.

@@ -231,7 +231,7 @@ pub fn video_info(encoder: &schema::Encoder, camera: &schema::Camera) -> VideoIn
         Codec::Av1 => encoded("av1", Some(encoder.preset.clone())),
         Codec::Copy => VideoInfo {
             codec: "mjpeg".into(),
-            // What webcams deliver; the JPEGs themselves say what they are.
+            // What most webcams deliver; the first video of the data set says what it is.
             pix_fmt: "yuvj422p".into(),
             color_range: ColorRange::Full,
             gop: Some(1),
@@ -510,6 +510,7 @@ pub async fn start_from(
                 index,
                 name,
                 config,
+                reopened: false,
                 open: open_camera.clone(),
                 clock: source_clock.clone(),
                 budget,

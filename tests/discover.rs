@@ -3,11 +3,10 @@
 mod machine;
 mod program;
 
-use machine::Machine;
+use machine::{Machine, camera};
 use program::Lab;
 use recorder::arm::sim::{Setup, SimBus, SimKind};
 use recorder::arm::so101::MOTORS;
-use recorder::camera::v4l::modes::{Extent, Offer, Rates};
 use recorder::camera::{self, CameraError};
 use recorder::clock::{Clock, SimulatedClock, Stamp, SystemClock};
 use recorder::codec::jpeg;
@@ -207,27 +206,6 @@ fn where_nothing_answers_and_where_nothing_is() {
         "{port:#}"
     );
     assert!(run(&lab, &machine, &["devices"]).contains("answers    no servo"));
-}
-
-fn camera(name: &str, offers: &[(&str, u32, u32)]) -> Camera {
-    let offer = |&(fourcc, width, height): &(&str, u32, u32)| Offer {
-        fourcc: fourcc.into(),
-        width: Extent::One(width),
-        height: Extent::One(height),
-        fps: Rates::Each(vec![30.0]),
-    };
-    Camera {
-        path: format!("/dev/v4l/by-id/{name}").into(),
-        node: "/dev/video0".into(),
-        name: name.into(),
-        driver: None,
-        usb: None,
-        named_by_place: false,
-        in_use_by: Vec::new(),
-        offers: offers.iter().map(offer).collect(),
-        controls: Vec::new(),
-        problem: None,
-    }
 }
 
 /// A camera of raw pictures: rows of one luma, one picture in ten cut short.

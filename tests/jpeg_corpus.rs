@@ -3,6 +3,7 @@
 
 mod corpus;
 mod media;
+mod run_support;
 
 use corpus::{FILES, Fate, HEIGHT, WIDTH};
 use recorder::codec::backend::Device;
@@ -202,5 +203,39 @@ fn cut_off_anywhere_it_is_refused() {
         assert!(by_scans || picture == grey(), "{name}: the picture before is kept");
         decoder.decode(&jpeg, &mut picture).unwrap();
         assert!(picture == expected, "{name}: broken pictures leave nothing behind in the decoder");
+    }
+}
+
+/// `copy` stores what the camera delivers, and the data set says what that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_set_of_copied_jpegs_says_how_they_are_sampled() {
+    for names in [["420-progressive", "grey"], ["444", "440"], ["422-webcam", "420-webcam"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("set");
+        let mut overrides = vec![("dataset.encoder.codec".to_string(), "copy".to_string())];
+        for (camera, name) in ["front", "wrist"].iter().zip(names) {
+            let values = ["file", &corpus::path(name).display().to_string(), &WIDTH.to_string(), &HEIGHT.to_string()];
+            let keys = ["type", "index_or_path", "width", "height"];
+            overrides.extend(
+                keys.iter()
+                    .zip(values)
+                    .map(|(key, value)| (format!("robot.cameras.{camera}.{key}"), value.to_string())),
+            );
+        }
+        let overrides: Vec<(&str, &str)> =
+            overrides.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let config = run_support::config(run_support::SMALL, &root, &overrides);
+        run_support::record(&config, run_support::simulated(), recorder::codec::backend::standard()).await;
+        // Holds the videos against what the data set says of them.
+        run_support::check(&root);
+        let info: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(root.join("meta/info.json")).unwrap()).unwrap();
+        for (camera, name) in ["front", "wrist"].iter().zip(names) {
+            let found = &info["features"][format!("observation.images.{camera}")]["info"]["video.pix_fmt"];
+            let Some((_, Fate::Decoded(expected))) = FILES.iter().find(|(known, _)| *known == name) else {
+                panic!("{name}")
+            };
+            assert_eq!(found, expected, "{name}");
+        }
     }
 }

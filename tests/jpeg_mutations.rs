@@ -107,31 +107,44 @@ fn each_mutation_is_encoded_or_replaced_by_the_picture_before() {
     }
 }
 
-/// A camera whose cable is bad: every picture is damaged.
-struct Damaged {
+/// Every picture of the corpus, whole, and cut off at and just behind each of its markers.
+fn whole_and_cut() -> Vec<Vec<u8>> {
+    let mut pictures = Vec::new();
+    for (name, _) in corpus::FILES {
+        let jpeg = corpus::read(name);
+        let cuts = corpus::markers(&jpeg).into_iter().flat_map(|at| [at, at + 1, at + 2]);
+        pictures.extend(cuts.map(|cut| jpeg[..cut].to_vec()));
+        pictures.push(jpeg);
+    }
+    pictures
+}
+
+/// A camera whose cable is bad.
+struct Damaged<P> {
     inner: Box<dyn Camera>,
-    mutations: Mutations,
+    pictures: P,
     current: Vec<u8>,
 }
 
-impl Camera for Damaged {
+impl<P: Iterator<Item = Vec<u8>> + Send> Camera for Damaged<P> {
     fn mode(&self) -> &Mode {
         self.inner.mode()
     }
 
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError> {
         let Picture { sequence, captured, .. } = self.inner.next(timeout)?;
-        self.current = self.mutations.next().unwrap_or_default();
+        self.current = self.pictures.next().unwrap_or_default();
         Ok(Picture { sequence, captured, data: &self.current })
     }
 }
 
-/// Two cameras and two codecs share the mutations.
+/// Two cameras and two codecs share the mutations; each gets all the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_of_damaged_pictures_ends_with_a_valid_data_set() {
-    const ROWS: usize = MUTATIONS / 4;
+    let cut = whole_and_cut();
+    let rows = MUTATIONS / 4 + cut.len();
     let clip = corpus::path("422").display().to_string();
-    let (seconds, width, height) = ((ROWS as f64 / 30.0).to_string(), WIDTH.to_string(), HEIGHT.to_string());
+    let (seconds, width, height) = ((rows as f64 / 30.0).to_string(), WIDTH.to_string(), HEIGHT.to_string());
     let mut overrides = vec![("dataset.episode_time_s", seconds.as_str()), ("dataset.num_episodes", "1")];
     for camera in ["front", "wrist"] {
         let keys = [("type", "file"), ("index_or_path", &clip), ("width", &width), ("height", &height)];
@@ -142,24 +155,26 @@ async fn a_run_of_damaged_pictures_ends_with_a_valid_data_set() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("set");
         let config = config(SMALL, &root, &[&overrides[..], &[("dataset.encoder.codec", codec)]].concat());
+        let cut = cut.clone();
         let devices = Devices {
             camera: Arc::new(move |name, config, clock, rank| {
-                let mutations = Mutations::new(0xfeed_f00d * (10 * salt + name.len() as u64 % 2));
-                Ok(Box::new(Damaged { inner: camera::open(name, config, clock, rank)?, mutations, current: vec![] }))
+                let salt = if name == "front" { salt } else { salt + 10 };
+                let pictures = cut.clone().into_iter().chain(Mutations::new(0xfeed_f00d * salt));
+                Ok(Box::new(Damaged { inner: camera::open(name, config, clock, rank)?, pictures, current: vec![] }))
             }),
             ..Devices::default()
         };
         let (running, _) = start_on(&config, simulated(), devices).await;
         running.wait().await.unwrap();
         let [summary] = &summaries(&root)[..] else { panic!("one episode") };
-        assert_eq!(summary.length, ROWS as u64, "{codec}");
+        assert_eq!(summary.length, rows as u64, "{codec}");
         for (name, camera) in &summary.cameras {
             let counters = &camera.counters;
             assert!(
                 counters.dropped.keys().all(|reason| matches!(reason, DropReason::Corrupt | DropReason::WrongSize))
             );
             let dropped: u64 = counters.dropped.values().sum();
-            assert!(dropped > ROWS as u64 / 2 && counters.written > 100, "{codec}, {name}: {counters:?}");
+            assert!(dropped > rows as u64 / 2 && counters.written > 100, "{codec}, {name}: {counters:?}");
             assert!(counters.dropped[&DropReason::WrongSize] > 10, "{codec}, {name}: {counters:?}");
         }
         run_support::check(&root);

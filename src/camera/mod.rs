@@ -9,6 +9,7 @@ pub mod controls;
 pub mod file;
 mod pace;
 mod picture;
+pub mod rate;
 pub mod synthetic;
 pub mod v4l;
 
@@ -79,6 +80,11 @@ pub enum CameraError {
         "camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers, nearest first:\n{offers}"
     )]
     Mode { camera: Box<str>, path: PathBuf, expected: String, found: String, offers: String },
+    /// Where the camera was that was lost, there is another one.
+    #[error(
+        "camera {camera}: {path} is another camera now: expected {expected}, found {found}: plug the camera in again; the other one is left alone"
+    )]
+    Another { camera: Box<str>, path: PathBuf, expected: String, found: String },
     /// A control cannot be set as the camera's table says.
     #[error("camera {camera}: {problem}")]
     Control { camera: Box<str>, problem: Box<Problem> },
@@ -115,7 +121,14 @@ pub trait Camera: Send {
     fn look_after(&mut self) -> Vec<Change> {
         Vec::new()
     }
+    /// Why it delivers fewer pictures than it said, as far as the device tells: in words, each with its remedy.
+    fn slow_causes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
+
+/// A camera must deliver its first picture within this.
+pub const FIRST_PICTURE: Duration = Duration::from_secs(5);
 
 /// Opens the camera `name`. Cameras that make their own time (`file`, `synthetic`) join `clock` with `rank` at once;
 /// their first picture is due when it is first asked for.

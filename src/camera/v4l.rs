@@ -2,19 +2,25 @@
 
 mod controls;
 pub mod described;
+mod known;
 pub mod modes;
 mod opening;
 mod rows;
+mod slow;
+
+pub use known::Known;
 
 use super::controls::Change;
 use super::{Camera, CameraError, Mode, Picture, configured_path};
 use crate::clock::{Clock, Stamp};
 use crate::config::schema;
+use crate::discover::tree::Roots;
 use crate::frame::PixelFormat;
 use controls::Controls;
 use opening::{Opened, Opening};
 use rows::Rows;
 use rustix::event::PollFlags;
+use slow::{bus_words, exposure_words};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -101,6 +107,13 @@ impl Camera for V4lCamera {
 
     fn look_after(&mut self) -> Vec<Change> {
         self.controls.look()
+    }
+
+    fn slow_causes(&mut self) -> Vec<String> {
+        let (frames, seconds) = self.mode.fps;
+        let exposure = exposure_words(self.controls.exposure(), f64::from(frames) / f64::from(seconds));
+        let node = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        exposure.into_iter().chain(bus_words(&node, &Roots::below("/".as_ref()).video())).collect()
     }
 }
 

@@ -13,12 +13,26 @@ pub struct Structure {
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// 1 is grey, 3 is colour.
-    pub components: u8,
+    /// Pixels that share a colour, across and down; none of a grey picture.
+    pub chroma: Option<(u8, u8)>,
     /// Length of the picture in bytes: what follows its end mark is padding, or another picture.
     pub end: usize,
     /// Checksum of the segments that say how the data is to be decoded: the same in most pictures of a camera.
     pub tables: u32,
+}
+
+impl Structure {
+    /// FFmpeg's name of how the pixels are stored, if the recorder reads them.
+    pub fn pixel_format(&self) -> Option<&'static str> {
+        match self.chroma {
+            None => Some("gray"),
+            Some((2, 2)) => Some("yuvj420p"),
+            Some((2, 1)) => Some("yuvj422p"),
+            Some((1, 2)) => Some("yuvj440p"),
+            Some((1, 1)) => Some("yuvj444p"),
+            Some(_) => None,
+        }
+    }
 }
 
 /// Why bytes are not a picture.
@@ -108,20 +122,32 @@ pub fn parse(jpeg: &[u8]) -> Result<Structure, JpegError> {
             _ => {}
         }
     }
-    let Some((width, height, components)) = frame else { return Err(truncated()) };
-    Ok(Structure { width, height, components, end: at + 2, tables: tables.finalize() })
+    let Some((width, height, chroma)) = frame else { return Err(truncated()) };
+    Ok(Structure { width, height, chroma, end: at + 2, tables: tables.finalize() })
 }
 
-/// Width, height and components of a SOF segment.
-fn size(marker: u8, body: &[u8]) -> Result<(u32, u32, u8), JpegError> {
+/// What a SOF segment says.
+type Size = (u32, u32, Option<(u8, u8)>);
+
+/// Width, height, and pixels that share a colour.
+fn size(marker: u8, body: &[u8]) -> Result<Size, JpegError> {
     let unsupported = |found: String| Err(JpegError::Unsupported { found });
+    let int = |high, low| u32::from(u16::from_be_bytes([high, low]));
     match (marker, body) {
         (0xc9 | 0xca, _) => unsupported("arithmetic coding".into()),
         // Baseline, extended and progressive.
-        (0xc0..=0xc2, [8, h1, h0, w1, w0, components @ (1 | 3), ..]) => {
-            let (width, height) = (u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0]));
-            Ok((width.into(), height.into(), *components))
+        (0xc0..=0xc2, [8, h1, h0, w1, w0, 1, _, _, _]) => Ok((int(*w1, *w0), int(*h1, *h0), None)),
+        (0xc0..=0xc2, [8, h1, h0, w1, w0, 3, _, luma, _, _, cb, _, _, cr, _]) => {
+            let share = |shift: u8| {
+                let (luma, chroma) = (luma >> shift & 15, cb >> shift & 15);
+                (cb == cr && luma.checked_rem(chroma) == Some(0)).then(|| luma / chroma)
+            };
+            match share(4).zip(share(0)) {
+                None => unsupported(format!("the sampling factors {luma:02x}, {cb:02x}, {cr:02x}")),
+                chroma => Ok((int(*w1, *w0), int(*h1, *h0), chroma)),
+            }
         }
+        (0xc0..=0xc2, [8, _, _, _, _, 1 | 3, ..]) => unsupported("a size (SOF segment) of the wrong length".into()),
         (0xc0..=0xc2, [8, _, _, _, _, components, ..]) => unsupported(format!("{components} components")),
         (0xc0..=0xc2, [bits, _, _, _, _, _, ..]) => unsupported(format!("{bits}-bit samples")),
         (0xc0..=0xc2, _) => unsupported("no components".into()),
@@ -248,9 +274,9 @@ fn decompressor() -> Result<Decompressor, JpegError> {
 mod tests {
     use super::*;
 
-    fn check(jpeg: &[u8], expected: Result<(u32, u32, u8, usize), &str>) {
+    fn check(jpeg: &[u8], expected: Result<(u32, u32, Option<(u8, u8)>, usize), &str>) {
         match (parse(jpeg), expected) {
-            (Ok(s), Ok(expected)) => assert_eq!((s.width, s.height, s.components, s.end), expected),
+            (Ok(s), Ok(expected)) => assert_eq!((s.width, s.height, s.chroma, s.end), expected),
             (Err(e), Err(words)) => assert!(e.to_string().contains(words), "{e}"),
             (found, expected) => panic!("{found:?}, expected {expected:?}"),
         }
@@ -266,16 +292,16 @@ mod tests {
     #[test]
     fn structure_is_read() {
         let whole = picture(&[&[0xff, 0xe0, 0, 4, 0, 0], &SOF, &SOS, &[1, 2, 3, 0xff, 0xd9]]);
-        check(&whole, Ok((32, 16, 3, whole.len())));
+        check(&whole, Ok((32, 16, Some((2, 2)), whole.len())));
         let padded = [&whole[..], &[0; 100]].concat();
-        check(&padded, Ok((32, 16, 3, whole.len())));
+        check(&padded, Ok((32, 16, Some((2, 2)), whole.len())));
         let filled = picture(&[&[0xff, 0xff], &SOF, &SOS, &[0xff, 0xff, 0xd9]]);
-        check(&filled, Ok((32, 16, 3, filled.len())));
+        check(&filled, Ok((32, 16, Some((2, 2)), filled.len())));
         let stuffed = picture(&[&SOF, &SOS, &[1, 0xff, 0, 2, 0xff, 0xd3, 3, 0xff, 0xff, 0, 0xff, 0xd9]]);
-        check(&stuffed, Ok((32, 16, 3, stuffed.len())));
+        check(&stuffed, Ok((32, 16, Some((2, 2)), stuffed.len())));
         let scans = picture(&[&SOF, &SOS, &[1], &[0xff, 0xc4, 0, 2], &SOS, &[2, 0xff, 0xd9]]);
-        check(&scans, Ok((32, 16, 3, scans.len())));
-        check(&[&whole[..], &whole].concat(), Ok((32, 16, 3, whole.len())));
+        check(&scans, Ok((32, 16, Some((2, 2)), scans.len())));
+        check(&[&whole[..], &whole].concat(), Ok((32, 16, Some((2, 2)), whole.len())));
     }
 
     #[test]
@@ -295,6 +321,9 @@ mod tests {
         let mut lossless = SOF;
         lossless[1] = 0xc3;
         check(&picture(&[&lossless, &SOS, &[0xff, 0xd9]]), Err("lossless"));
+        let mut uneven = SOF;
+        uneven[14] = 0x12;
+        check(&picture(&[&uneven, &SOS, &[0xff, 0xd9]]), Err("the sampling factors 22, 12, 11"));
         let mut deep = SOF;
         deep[4] = 12;
         check(&picture(&[&deep, &SOS, &[0xff, 0xd9]]), Err("12-bit samples"));

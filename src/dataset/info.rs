@@ -120,6 +120,13 @@ impl Info {
         self.splits.insert("train".into(), json!(format!("0:{episodes}")));
     }
 
+    /// Sets FFmpeg's name of how the pixels of a camera's videos are stored.
+    pub fn set_pixel_format(&mut self, key: &str, pix_fmt: &str) {
+        if let Some(feature) = self.features.get_mut(key) {
+            feature["info"]["video.pix_fmt"] = json!(pix_fmt);
+        }
+    }
+
     /// What the data set records, as far as this recorder knows its features.
     pub fn spec(&self) -> DatasetSpec {
         let names = |key: &str| -> Vec<String> {

@@ -247,6 +247,7 @@ impl Dataset {
         let mut videos = Vec::new();
         let mut renames = Vec::new();
         let mut files = Vec::new();
+        let mut info = self.info.clone();
         for (key, source) in &self.features {
             if let Source::Camera(camera) = *source {
                 let file = self.next.videos[camera];
@@ -256,6 +257,10 @@ impl Dataset {
                     Some(Finished { bytes, crc32, .. }) => FileSum { path: target.display().to_string(), bytes, crc32 },
                     None => FileSum::of_file(&video.path, &target)?,
                 });
+                // JPEGs as they come are as the camera makes them; as in LeRobot, the first video says how.
+                if let (0, Some(pix_fmt)) = (index, video.finished.and_then(|finished| finished.pix_fmt)) {
+                    info.set_pixel_format(key, pix_fmt);
+                }
                 let name = video.path.file_name().unwrap_or_default();
                 renames.push((name.to_string_lossy().into_owned(), target));
             }
@@ -270,7 +275,6 @@ impl Dataset {
             entry: self.next.episodes,
         };
         let merged = merge(&self.stats, &stats);
-        let mut info = self.info.clone();
         info.set_totals(index + 1, place.first_row + episode.rows(), tasks.len() as u64);
         let mut summary = summary::summarise(&self.spec, rows, counters, (index, episode.take, task));
         summary.recovered.clone_from(&episode.recovered);

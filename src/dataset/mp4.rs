@@ -12,7 +12,7 @@
 use super::error::DatasetError;
 use super::mp4_boxes::{self as boxes, SampleIndex};
 use super::sample_entry::sample_entry;
-use crate::codec::Fragment;
+use crate::codec::{Fragment, SampleFormat, jpeg};
 use crate::config::schema::ColorRange;
 use shiguredo_mp4::boxes::SampleEntry;
 use std::fs::{File, OpenOptions};
@@ -46,6 +46,8 @@ pub struct Mp4Writer {
     entry: Option<SampleEntry>,
     /// The codec's name, from the first fragment on.
     codec: Option<&'static str>,
+    /// See [`Finished::pix_fmt`].
+    pix_fmt: Option<&'static str>,
     index: SampleIndex,
     /// Where the placeholder lies, and the next fragment goes: a write that failed is written over.
     placeholder: u64,
@@ -61,6 +63,8 @@ pub struct Finished {
     pub bytes: u64,
     /// Of the whole file.
     pub crc32: u32,
+    /// FFmpeg's name of how the first picture's pixels are stored, where only the picture tells.
+    pub pix_fmt: Option<&'static str>,
 }
 
 impl Mp4Writer {
@@ -78,6 +82,7 @@ impl Mp4Writer {
             track,
             entry: None,
             codec: None,
+            pix_fmt: None,
             index: SampleIndex::default(),
             placeholder: 0,
             end: 0,
@@ -130,6 +135,12 @@ impl Mp4Writer {
             body = rest.get(boxes::LARGE_HEADER..).unwrap_or_default();
             self.entry = Some(entry);
             self.codec = Some(fragment.format.name());
+            self.pix_fmt = match (&*fragment.format, fragment.samples.first()) {
+                (SampleFormat::Mjpeg, Some(first)) => {
+                    jpeg::parse(&first.data).ok().and_then(|jpeg| jpeg.pixel_format())
+                }
+                _ => None,
+            };
             self.placeholder = placeholder;
         }
         self.crc[1].update(body);
@@ -162,7 +173,7 @@ impl Mp4Writer {
     /// Turns the file into a plain mp4; its checksum is that of what was written, not of what is read back. The last 16 bytes are not durable yet: the caller syncs
     /// the file together with others. A file without frames stays empty.
     pub fn finish_summed(mut self) -> Result<Finished> {
-        let Some(entry) = &self.entry else { return Ok(Finished { frames: 0, bytes: 0, crc32: 0 }) };
+        let Some(entry) = &self.entry else { return Ok(Finished { frames: 0, bytes: 0, crc32: 0, pix_fmt: None }) };
         let moov = boxes::finished_moov(&self.track, entry, &self.index).map_err(self.defect())?;
         self.file.write_all_at(&moov, self.end).map_err(DatasetError::io("write", &self.path))?;
         // A fragment whose write failed may have left bytes beyond.
@@ -175,7 +186,7 @@ impl Mp4Writer {
         body.update(&moov);
         crc.update(&header);
         crc.combine(&body);
-        Ok(Finished { frames, bytes, crc32: crc.finalize() })
+        Ok(Finished { frames, bytes, crc32: crc.finalize(), pix_fmt: self.pix_fmt })
     }
 
     fn check(&self, fragment: &Fragment) -> Result<()> {

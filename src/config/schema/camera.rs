@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// One camera.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -86,6 +87,12 @@ impl Camera {
             on_loss: OnLoss::default(),
             realtime: true,
         }
+    }
+
+    /// Pictures of so long after its opening are passed over; none of cameras that have no exposure to find.
+    pub fn warm_up(&self) -> Duration {
+        let seconds = if self.kind == CameraKind::V4l { self.warmup_s } else { 0.0 };
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
     }
 
     /// Width and height of what the camera is asked for: before it is turned.

@@ -186,6 +186,7 @@ fn clip() -> Vec<Arc<Frame>> {
             height,
             view: View::default(),
             data: data.into(),
+            coded: None,
             credit,
         }));
     }

@@ -53,6 +53,38 @@ impl Gaps {
     }
 }
 
+/// A control of a camera that was not what it was set to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlChange {
+    /// The row at which it was noticed: some seconds after it happened, at most.
+    pub row: u64,
+    pub control: String,
+    pub set: i64,
+    pub found: i64,
+    /// It was set again; else it was left alone from then on.
+    pub set_back: bool,
+}
+
+/// Changes of one camera's controls in one take. Only the first [`MOST_CHANGES`] are told; all are counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ControlChanges {
+    pub control_changes: Vec<ControlChange>,
+    pub control_changes_total: u64,
+}
+
+/// More changes of controls in a take are told of by their number only.
+pub const MOST_CHANGES: usize = 20;
+
+impl ControlChanges {
+    pub fn add(&mut self, change: ControlChange) {
+        self.control_changes_total += 1;
+        if self.control_changes.len() < MOST_CHANGES {
+            self.control_changes.push(change);
+        }
+    }
+}
+
 /// The frames of one camera in one take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraAccount {
@@ -66,6 +98,11 @@ pub struct CameraAccount {
     /// While it was away.
     #[serde(default)]
     pub gaps: Gaps,
+    /// Frames a second that it was asked for; 0 where that is not known.
+    #[serde(default)]
+    pub target_fps: u32,
+    #[serde(default)]
+    pub control_changes: ControlChanges,
 }
 
 impl CameraAccount {

@@ -3,7 +3,7 @@
 use crate::actors::encoder_pool::is_made_on_cpu;
 use crate::arm;
 use crate::arm::replay::Replay;
-use crate::camera::{self, CameraError};
+use crate::camera::{self, CameraError, FIRST_PICTURE};
 use crate::clock::{Clock, Rank, SystemClock};
 use crate::codec::backend::{self, Device};
 use crate::codec::choice;
@@ -44,9 +44,6 @@ impl Findings {
         self.faults.push(fault);
     }
 }
-
-/// A camera must deliver its first picture within this.
-const FIRST_PICTURE: Duration = Duration::from_secs(5);
 
 /// Looks at disk, data set, encoder, cameras and arms of a valid configuration; runs `notify.command` as a test where
 /// `notify` says so.
@@ -203,8 +200,8 @@ fn first_picture(
 
 /// Tries the CPU encoder, where it is the one that encodes or stands in.
 pub fn encoder(config: &Config, device: Device) -> Result<(), crate::codec::CodecError> {
-    let (width, height) = config.robot.cameras.values().next().map_or((320, 240), |camera| camera.recorded_size());
-    let params = run::stream_params(config, width, height);
+    let first = config.robot.cameras.values().next();
+    let params = first.map_or_else(|| run::stream_params(config, 320, 240), |first| run::camera_params(config, first));
     if device == Device::Cpu || is_made_on_cpu(params.codec) {
         (backend::standard())(&params, Device::Cpu)?;
     }

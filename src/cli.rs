@@ -42,6 +42,7 @@ pub enum Command {
     Teleoperate,
     Replay(Replay),
     Devices(crate::discover::Arguments),
+    Init(crate::init::Arguments),
     Calibrate(crate::calibrate::Arguments),
     SetupMotors(crate::calibrate::SetupArguments),
     Regenerate(crate::regenerate::Arguments),
@@ -133,7 +134,8 @@ pub struct Encoders {
 
 const USAGE: &str = "\
 recorder --config lab.toml [--KEY=VALUE ...]
-       recorder devices [--json] [--ask known|all|none]
+       recorder devices [--json] [--snapshot DIR] [--ask known|all|none]
+       recorder init [--output FILE] [--yes]
        recorder check --config lab.toml [--notify] [--KEY=VALUE ...]
        recorder teleoperate --config lab.toml [--KEY=VALUE ...]
        recorder replay ROOT --episode N --config lab.toml [--KEY=VALUE ...]

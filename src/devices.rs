@@ -3,7 +3,7 @@
 use crate::arm::{self, ArmError, Robot, Teleop};
 use crate::camera::{self, Camera, CameraError};
 use crate::clock::{Clock, Rank};
-use crate::config::schema;
+use crate::config::schema::{self, CameraKind};
 use std::sync::Arc;
 
 /// Opens a camera by its name, at the start and whenever it was lost.
@@ -25,8 +25,13 @@ pub struct Devices {
 }
 
 impl Default for Devices {
-    /// Those of the configuration.
+    /// Those of the configuration. Cameras that were open once are found again wherever they are plugged in.
     fn default() -> Devices {
-        Devices { camera: Arc::new(camera::open), robot: Arc::new(arm::open_robot), teleop: Arc::new(arm::open_teleop) }
+        let known = camera::v4l::Known::default();
+        let camera: OpenCamera = Arc::new(move |name, config, clock, rank| match config.kind {
+            CameraKind::V4l => known.open(name, config, |config| camera::open(name, config, clock, rank)),
+            CameraKind::File | CameraKind::Synthetic => camera::open(name, config, clock, rank),
+        });
+        Devices { camera, robot: Arc::new(arm::open_robot), teleop: Arc::new(arm::open_teleop) }
     }
 }

@@ -73,8 +73,12 @@ pub enum Event {
     DeviceBack { device: String },
     /// It was lost again and again within a minute.
     DeviceFailing { device: String },
-    /// A camera delivered too few pictures in a take, in which so many rows repeat one.
-    CameraSlow { camera: String, hertz: f64, target_hertz: f64, rows_repeated: u64 },
+    /// A camera delivers fewer pictures than it said, once for as long as it lasts; why, as far as is known.
+    CameraSlow { camera: String, hertz: f64, target_hertz: f64, cause: String },
+    /// It delivers enough again.
+    CameraSlowOver { camera: String, hertz: f64, target_hertz: f64 },
+    /// Somebody else has changed a control of a camera, which is set back or left alone.
+    CameraControlChanged { camera: String, control: String, set: i64, found: i64, set_back: bool },
     /// Something is wrong with a motor, once for as long as it lasts; what becomes of the motor.
     ArmFault { arm: &'static str, motor: String, kind: &'static str, reason: String, held: Held },
     /// It is over.
@@ -144,6 +148,8 @@ names! {
     DeviceBack = "device_back",
     DeviceFailing = "device_failing",
     CameraSlow = "camera_slow",
+    CameraSlowOver = "camera_slow_over",
+    CameraControlChanged = "camera_control_changed",
     ArmFault = "arm_fault",
     ArmFaultOver = "arm_fault_over",
     LeaderSilent = "leader_silent",
@@ -170,6 +176,7 @@ impl Event {
             Event::Recovered { .. }
             | Event::DeviceLost { .. }
             | Event::CameraSlow { .. }
+            | Event::CameraControlChanged { .. }
             | Event::ArmFault { .. }
             | Event::LeaderSilent
             | Event::EncoderReplaced { .. }

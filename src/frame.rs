@@ -3,6 +3,7 @@
 use crate::budget::Credit;
 use crate::clock::Stamp;
 use crate::codec::view::View;
+use crate::config::schema::ColorRange;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +22,19 @@ pub enum PixelFormat {
     /// Luma alone, one byte a pixel (`GREY`), full range. V4L2's rules by themselves would make it limited range; infrared and
     /// industrial cameras use all values, and OpenCV (so LeRobot) and FFmpeg read it so: nothing is clipped.
     Grey,
+    /// One access unit of H.264 a frame (`H264`), as a byte stream: what cameras that encode themselves deliver. It becomes a
+    /// frame of one of the next two.
+    H264,
+    /// Planes of 4:2:0, limited range: Y, U, V one after the other (`YU12`). Decoded H.264.
+    I420,
+    /// As `I420`, full range: FFmpeg's `yuvj420p`. V4L2 has no name for it.
+    J420,
 }
 
 impl PixelFormat {
-    const ALL: [PixelFormat; 4] = [PixelFormat::Mjpg, PixelFormat::Yuyv, PixelFormat::Nv12, PixelFormat::Grey];
+    /// What cameras can be asked for.
+    const OF_CAMERAS: [PixelFormat; 5] =
+        [PixelFormat::Mjpg, PixelFormat::Yuyv, PixelFormat::Nv12, PixelFormat::Grey, PixelFormat::H264];
 
     /// The four characters of V4L2.
     pub fn fourcc(self) -> [u8; 4] {
@@ -33,14 +43,32 @@ impl PixelFormat {
             PixelFormat::Yuyv => *b"YUYV",
             PixelFormat::Nv12 => *b"NV12",
             PixelFormat::Grey => *b"GREY",
+            PixelFormat::H264 => *b"H264",
+            PixelFormat::I420 => *b"YU12",
+            PixelFormat::J420 => *b"J420",
         }
     }
 
     /// The format of a fourcc, if the recorder can read it.
     pub fn from_fourcc(fourcc: &[u8]) -> Option<PixelFormat> {
+        let decoded = [PixelFormat::I420, PixelFormat::J420].into_iter().find(|format| format.fourcc() == *fourcc);
+        decoded.or_else(|| PixelFormat::of_camera(fourcc))
+    }
+
+    /// The format that a camera of this fourcc delivers.
+    pub fn of_camera(fourcc: &[u8]) -> Option<PixelFormat> {
         match fourcc {
             b"JPEG" => Some(PixelFormat::Mjpg),
-            other => PixelFormat::ALL.into_iter().find(|format| format.fourcc() == *other),
+            other => PixelFormat::OF_CAMERAS.into_iter().find(|format| format.fourcc() == *other),
+        }
+    }
+
+    /// The range of its values, once decoded.
+    pub fn range(self) -> ColorRange {
+        match self {
+            PixelFormat::Mjpg | PixelFormat::Grey | PixelFormat::J420 => ColorRange::Full,
+            // H.264 says it itself: see the two formats that it is decoded to.
+            PixelFormat::Yuyv | PixelFormat::Nv12 | PixelFormat::I420 | PixelFormat::H264 => ColorRange::Limited,
         }
     }
 
@@ -48,9 +76,9 @@ impl PixelFormat {
     pub fn rows(self, width: u32, height: u32) -> Option<(usize, usize)> {
         let (width, height) = (width as usize, height as usize);
         match self {
-            PixelFormat::Mjpg => None,
+            PixelFormat::Mjpg | PixelFormat::H264 => None,
             PixelFormat::Yuyv => Some((width * 2, height)),
-            PixelFormat::Nv12 => Some((width, height / 2 * 3)),
+            PixelFormat::Nv12 | PixelFormat::I420 | PixelFormat::J420 => Some((width, height / 2 * 3)),
             PixelFormat::Grey => Some((width, height)),
         }
     }
@@ -75,8 +103,23 @@ pub struct Frame {
     pub view: View,
     /// Shared with the samples that are made of it, so that a JPEG is copied once: out of the device's memory.
     pub data: Bytes,
+    /// What the camera encoded it as, where it did.
+    pub coded: Option<Coded>,
     /// A frame without a credit does not exist.
     pub credit: Credit,
+}
+
+/// A picture as the camera itself encoded it: one access unit of H.264.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coded {
+    /// A byte stream; a key frame has its parameter sets in front.
+    pub data: Vec<u8>,
+    /// One opening of a device; no two of a run are the same.
+    pub session: u64,
+    /// Counts the session's access units: the picture builds on the one before, and on no later ones.
+    pub number: u64,
+    /// A key frame: decoding can start here.
+    pub key: bool,
 }
 
 /// Why a captured frame is not in the video. Bounded: it is a metric label.

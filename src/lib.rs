@@ -32,6 +32,7 @@ pub mod frame;
 pub mod gpu_health;
 pub mod gpu_metrics;
 pub mod in_use;
+pub mod init;
 pub mod lerobot_home;
 pub mod log_file;
 pub mod log_format;

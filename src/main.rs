@@ -28,6 +28,8 @@ use recorder::encoders::{Listing, part};
 use recorder::episode::Key;
 use recorder::episodes::{self, EpisodesError};
 use recorder::events::Event;
+use recorder::init::InitError;
+use recorder::init::ask::Ask;
 use recorder::regenerate::{self, RegenerateError};
 use recorder::run_state::{self, Ending};
 use recorder::schedule::{Schedule, Until};
@@ -35,7 +37,7 @@ use recorder::sim_arm::SimArm;
 use recorder::status::{self, SharedStatus, Status};
 use recorder::supervision::{self, Notifier, Supervisor};
 use recorder::teleoperate::{self, TeleoperateError};
-use recorder::{check, codec, discover, gpu_metrics, log_file, metrics, notify, run, sim_arm, verify};
+use recorder::{check, codec, discover, gpu_metrics, init, log_file, metrics, notify, run, sim_arm, verify};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
             configuration(&cli, &overrides).and_then(|config| teleoperate(&config, Some(arguments)))
         }
         Some(Command::Devices(arguments)) => devices(arguments),
+        Some(Command::Init(arguments)) => init(arguments),
         Some(Command::Calibrate(arguments)) => {
             by_hand(&cli, &overrides, |config, presses| calibrate::calibrate(arguments, config, presses))
         }
@@ -128,6 +131,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         error.exit_code()
     } else if let Some(error) = error.downcast_ref::<CalibrateError>() {
         error.exit_code()
+    } else if let Some(error) = error.downcast_ref::<InitError>() {
+        error.exit_code()
     } else if error.is::<DatasetError>() || error.is::<NoSpace>() {
         4
     } else if matches!(error.downcast_ref(), Some(RunError::Device(_) | RunError::Lost(_))) {
@@ -167,8 +172,22 @@ fn completions(shell: clap_complete::Shell) -> String {
 }
 
 fn devices(arguments: &discover::Arguments) -> anyhow::Result<u8> {
-    let found = discover::look(&arguments.place);
-    print(&if arguments.json { found.json() } else { found.text() })
+    let mut found = discover::look(&arguments.place);
+    if let Some(folder) = &arguments.snapshot {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        found.snapshots = discover::snapshot::take(&found.cameras, folder, &Devices::default().camera, &clock)
+            .with_context(|| {
+                format!("--snapshot {}: expected a folder that can be made and written to", folder.display())
+            })?;
+    }
+    print(&if arguments.json { found.json() } else { found.text() })?;
+    Ok(found.exit_code())
+}
+
+fn init(arguments: &init::Arguments) -> anyhow::Result<u8> {
+    let is_asked = screen::is_interactive() && !arguments.yes;
+    let person: Option<&mut dyn Ask> = if is_asked { Some(&mut init::ask::Terminal) } else { None };
+    print(&init::run(arguments, discover::look, person)?)
 }
 
 fn encoders(options: &cli::Encoders) -> anyhow::Result<u8> {

@@ -142,6 +142,32 @@ mod tests {
         assert!(!restarts.keeps_failing());
     }
 
+    /// Whenever a device returns, it is tried within the longest delay; what is left of five seconds is for opening it.
+    #[test]
+    fn a_device_is_tried_within_four_seconds_of_its_return() {
+        const MS: u64 = 1_000_000;
+        for losses in [1, 7] {
+            for away_ms in (0..200_000).step_by(37) {
+                let (mut restarts, mut now) = (Restarts::new(Policy::DEVICE), 10 * SECOND);
+                // A loose cable before: by the fifth loss every wait is the longest.
+                for _ in 1..losses {
+                    now += 5 * SECOND;
+                    restarts.lost(now);
+                    restarts.failed(now);
+                }
+                now += SECOND;
+                restarts.lost(now);
+                let returns = now + away_ms * MS;
+                while now < returns {
+                    let Decision::RestartAfter(delay) = restarts.failed(now) else { panic!("given up") };
+                    now += delay.as_nanos() as u64;
+                }
+                let waited = now - returns;
+                assert!(waited <= 4 * SECOND, "{waited} ns after {away_ms} ms, {losses} losses");
+            }
+        }
+    }
+
     #[test]
     fn gives_up_when_the_window_holds_too_many() {
         let mut restarts = Restarts::new(Policy::ENCODER);

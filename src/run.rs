@@ -14,13 +14,15 @@ use crate::codec::Preset;
 use crate::codec::backend::{self, Device, OpenEncoder};
 use crate::codec::gpu::Prober;
 use crate::codec::stream::StreamParams;
-use crate::config::schema::{Codec, Config, OnGpuFailure, TeleopKind};
+use crate::codec::view::View;
+use crate::config::schema::{self, Codec, ColorRange, Config, OnGpuFailure, TeleopKind};
 use crate::config::validate::{is_simulated, ticks_per_episode};
 use crate::dataset::{CameraSpec, Dataset, DatasetError, DatasetSpec, VideoInfo};
 use crate::devices::Devices;
 use crate::disk_space::{self, FreeSpace, NoSpace};
 use crate::episode::{Key, Plan};
 use crate::events::Event;
+use crate::frame::PixelFormat;
 use crate::lerobot_home::lerobot_home;
 use crate::metrics;
 use crate::run_state::Ending;
@@ -172,15 +174,14 @@ pub fn root(config: &Config) -> PathBuf {
 pub fn dataset_spec(config: &Config) -> DatasetSpec {
     let encoder = &config.dataset.encoder;
     let names = arm::features(config.robot.kind);
-    let video = video_info(encoder);
-    let camera = |(name, camera): (&String, &crate::config::schema::Camera)| {
+    let camera = |(name, camera): (&String, &schema::Camera)| {
         let (width, height) = camera.recorded_size();
         CameraSpec {
             name: name.clone(),
             key: format!("observation.images.{name}"),
             width,
             height,
-            video: video.clone(),
+            video: video_info(encoder, camera),
         }
     };
     DatasetSpec {
@@ -192,8 +193,29 @@ pub fn dataset_spec(config: &Config) -> DatasetSpec {
     }
 }
 
-/// How the configuration has videos encoded, as the data set tells it.
-pub fn video_info(encoder: &crate::config::schema::Encoder) -> VideoInfo {
+/// What a camera has encoded itself is stored as it came, where the video is H.264 and shows the whole picture; also where
+/// the configuration says `copy`.
+fn is_stored_as_it_comes(encoder: &schema::Encoder, camera: &schema::Camera) -> bool {
+    encodes_itself(camera) && View::of(camera).is_all() && matches!(encoder.codec, Codec::H264 | Codec::Copy)
+}
+
+fn encodes_itself(camera: &schema::Camera) -> bool {
+    PixelFormat::of_camera(camera.fourcc.as_bytes()) == Some(PixelFormat::H264)
+}
+
+/// How a camera's videos are encoded, as the data set tells it.
+pub fn video_info(encoder: &schema::Encoder, camera: &schema::Camera) -> VideoInfo {
+    if is_stored_as_it_comes(encoder, camera) {
+        // The camera decides; its stream says what it is.
+        return VideoInfo {
+            codec: "h264".into(),
+            pix_fmt: "yuv420p".into(),
+            color_range: ColorRange::Limited,
+            gop: None,
+            quality: None,
+            preset: None,
+        };
+    }
     let encoded = |codec: &str, preset| VideoInfo {
         codec: codec.into(),
         pix_fmt: "yuv420p".into(),
@@ -211,7 +233,7 @@ pub fn video_info(encoder: &crate::config::schema::Encoder) -> VideoInfo {
             codec: "mjpeg".into(),
             // What most webcams deliver; the first video of the data set says what it is.
             pix_fmt: "yuvj422p".into(),
-            color_range: crate::config::schema::ColorRange::Full,
+            color_range: ColorRange::Full,
             gop: Some(1),
             quality: None,
             preset: None,
@@ -256,7 +278,21 @@ pub fn workers(config: &Config) -> usize {
     config.dataset.video_encoding_workers.map_or(automatic, |n| n as usize)
 }
 
-/// How a camera's video of this size is encoded.
+/// How a camera's video is encoded.
+pub fn camera_params(config: &Config, camera: &schema::Camera) -> StreamParams {
+    let (width, height) = camera.recorded_size();
+    let mut params = stream_params(config, width, height);
+    if params.codec == Codec::Copy && encodes_itself(camera) {
+        // The pictures between those that are stored as they come.
+        params.codec = Codec::H264;
+    }
+    if is_stored_as_it_comes(&config.dataset.encoder, camera) {
+        params.color_range = ColorRange::Limited;
+    }
+    params
+}
+
+/// How a video of this size is encoded.
 pub fn stream_params(config: &Config, width: u32, height: u32) -> StreamParams {
     let encoder = &config.dataset.encoder;
     StreamParams {
@@ -350,8 +386,7 @@ pub async fn start_from(
     ending.goes_on.store(stage.goes_on, Ordering::SeqCst);
     let health = Arc::new(Health::new(clock.is_simulated()));
     for (index, (name, camera)) in config.robot.cameras.iter().enumerate() {
-        let (width, height) = camera.recorded_size();
-        let params = stream_params(config, width, height);
+        let params = camera_params(config, camera);
         let fragment = longest_fragment(&params);
         let credits = queue_size + fragment + FRAMES_IN_FLIGHT;
         pool_cameras.push(PoolCamera { name: name.clone(), params });
@@ -475,6 +510,7 @@ pub async fn start_from(
                 index,
                 name,
                 config,
+                reopened: false,
                 open: open_camera.clone(),
                 clock: source_clock.clone(),
                 budget,

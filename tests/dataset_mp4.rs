@@ -216,6 +216,7 @@ proptest! {
                 samples: vec![Sample { data: vec![0; 10].into(), sync: true }],
                 format: Arc::new(format),
                 substituted: Vec::new(),
+                stored: Vec::new(),
                 pixels: Default::default(),
             };
             let mut writer = Mp4Writer::create(&path, TRACK).unwrap();

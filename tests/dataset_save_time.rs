@@ -19,6 +19,7 @@ fn second(first_frame: u64, bytes: usize) -> Fragment {
         samples: (0..30).map(|k| Sample { data: vec![k; bytes].into(), sync: k % 15 == 0 }).collect(),
         format: Arc::new(SampleFormat::H264 { sps: vec![103, 66, 192, 30], pps: vec![104] }),
         substituted: Vec::new(),
+        stored: Vec::new(),
         pixels,
     }
 }

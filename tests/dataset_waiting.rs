@@ -62,6 +62,7 @@ fn recorded(dataset: &Dataset, spec: &DatasetSpec, take: u64) -> EpisodeWriter {
                 width: spec.cameras[camera].width,
                 height: spec.cameras[camera].height,
                 view: View::default(),
+                coded: None,
                 credit: budget.try_acquire(sample.data.len()).unwrap(),
                 data: sample.data,
             };

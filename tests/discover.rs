@@ -3,12 +3,23 @@
 mod machine;
 mod program;
 
-use machine::Machine;
+use machine::{Machine, camera};
 use program::Lab;
 use recorder::arm::sim::{Setup, SimBus, SimKind};
 use recorder::arm::so101::MOTORS;
-use recorder::clock::SystemClock;
-use recorder::discover::tree::Roots;
+use recorder::camera::v4l::described::{Control, Entry};
+use recorder::camera::{self, CameraError};
+use recorder::clock::{Clock, SimulatedClock, Stamp, SystemClock};
+use recorder::codec::jpeg;
+use recorder::config::schema;
+use recorder::devices::OpenCamera;
+use recorder::discover::Found;
+use recorder::discover::cameras::Camera;
+use recorder::discover::ports::Port;
+use recorder::discover::servos::{Arm, Role, Servo};
+use recorder::discover::snapshot;
+use recorder::discover::tree::{Roots, Usb};
+use recorder::in_use::Holder;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -180,7 +191,10 @@ fn where_nothing_answers_and_where_nothing_is() {
     let (lab, machine) = (Lab::new(), Machine::new());
     let text = run(&lab, &machine, &["devices"]);
     assert!(text.contains("No camera") && text.contains("No serial port"), "{text}");
-    assert_eq!(listing(&lab, &machine, &[]), json!({"version": 1, "cameras": [], "serial_ports": [], "warnings": []}));
+    assert_eq!(
+        listing(&lab, &machine, &[]),
+        json!({"version": 1, "cameras": [], "serial_ports": [], "warnings": [], "snapshots": []})
+    );
 
     let silent = arm(SimKind::Follower);
     silent.command("missing all").unwrap();
@@ -197,4 +211,163 @@ fn where_nothing_answers_and_where_nothing_is() {
         "{port:#}"
     );
     assert!(run(&lab, &machine, &["devices"]).contains("answers    no servo"));
+}
+
+/// The keys of all objects in it.
+fn keys(json: &Value, found: &mut Vec<String>) {
+    match json {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            found.push(key.clone());
+            keys(value, found);
+        }),
+        Value::Array(all) => all.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+/// What programs are given is described, every key of it.
+#[test]
+fn the_json_is_as_its_description_says() {
+    let usb = |serial| Usb {
+        vendor: "046d".into(),
+        product: "082d".into(),
+        manufacturer: None,
+        name: None,
+        serial,
+        bus: 1,
+        port: "2".into(),
+        speed_mbit: Some(480.0),
+        interface: None,
+    };
+    let control = Control {
+        name: "gain".into(),
+        label: "Gain".into(),
+        kind: "menu",
+        min: 0,
+        max: 1,
+        step: 1,
+        default: 0,
+        value: Some(1),
+        menu: vec![Entry { value: 1, name: "high".into() }],
+        inactive: false,
+        read_only: false,
+    };
+    let front = Camera {
+        usb: Some(usb(Some("A1".into()))),
+        in_use_by: vec![Holder { process: 7, name: "recorder".into() }],
+        controls: vec![control],
+        ..camera("usb-front-video-index0", &[("MJPG", 640, 480)])
+    };
+    let servos = vec![Servo { id: 1, model: Some(777), volts: Some(7.4), doubled: false }];
+    let arm = Arm { kind: "so101", role: Some(Role::Leader), id: None, because: "so".into() };
+    let port = Port {
+        path: "/dev/serial/by-id/one".into(),
+        node: "/dev/ttyACM0".into(),
+        usb: None,
+        named_by_place: false,
+        in_use_by: vec![],
+        asked: true,
+        servos,
+        garbled: false,
+        arm: Some(arm),
+        problem: None,
+    };
+    let snapshots = vec![snapshot::Snapshot { camera: front.path.clone(), file: None, problem: Some("busy".into()) }];
+    let found = Found { cameras: vec![front], serial_ports: vec![port], warnings: vec![], snapshots };
+    let json: Value = serde_json::from_str(&found.json()).unwrap();
+    assert_eq!((&json["version"], &json["serial_ports"][0]["arm"]["role"]), (&json!(1), &json!("leader")));
+    assert_eq!(json["cameras"][0]["offers"][0], json!({"fourcc": "MJPG", "width": 640, "height": 480, "fps": [30.0]}));
+    assert_eq!(json["cameras"][0]["usb"]["speed_mbit"], json!(480.0));
+    let doc = include_str!("../docs/devices.md");
+    let mut all = Vec::new();
+    keys(&json, &mut all);
+    assert!(all.len() > 50, "{all:?}");
+    for key in all {
+        assert!(
+            [format!("`{key}`"), format!("`{key}[]`")].iter().any(|word| doc.contains(word)),
+            "docs/devices.md says nothing of `{key}`"
+        );
+    }
+    assert_eq!(found.exit_code(), 3);
+}
+
+/// A camera of raw pictures: rows of one luma, one picture in ten cut short.
+struct Raw {
+    mode: camera::Mode,
+    clock: Arc<dyn Clock>,
+    count: u64,
+    data: Vec<u8>,
+}
+
+impl camera::Camera for Raw {
+    fn mode(&self) -> &camera::Mode {
+        &self.mode
+    }
+
+    fn next(&mut self, _: std::time::Duration) -> Result<camera::Picture<'_>, CameraError> {
+        self.count += 1;
+        let whole = (self.mode.width * self.mode.height * 2) as usize;
+        self.data = [16, 128, 235, 128].repeat(whole / 4);
+        self.data.truncate(if self.count % 10 == 1 { whole / 2 } else { whole });
+        let captured = self.clock.stamp(self.count * 33_000_000);
+        Ok(camera::Picture { sequence: self.count, captured, data: &self.data })
+    }
+}
+
+/// Pictures by the cameras' stable names; what goes wrong with one is said of that one; pictures from before stay.
+#[test]
+fn snapshots_of_cameras() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("a/pictures");
+    let cameras = [
+        camera("usb-front-video-index0", &[("MJPG", 640, 480), ("YUYV", 640, 480)]),
+        camera("usb-raw-video-index0", &[("YUYV", 320, 240)]),
+        camera("usb-busy-video-index0", &[("MJPG", 640, 480)]),
+        camera("usb-depth-video-index0", &[("Z16 ", 640, 480)]),
+        Camera { problem: Some("no permission to open it".into()), ..camera("usb-shut-video-index0", &[]) },
+    ];
+    let open: OpenCamera = Arc::new(|name, config, clock, rank| {
+        let path = config.index_or_path.as_ref().unwrap().path();
+        assert!(path.starts_with("/dev/v4l/by-id"));
+        let (width, height) = (config.width, config.height);
+        match name {
+            "usb-raw-video-index0" => {
+                let format = recorder::frame::PixelFormat::Yuyv;
+                let mode = camera::Mode { format, width, height, fps: (30, 1) };
+                Ok(Box::new(Raw { mode, clock: clock.clone(), count: 0, data: Vec::new() }))
+            }
+            "usb-busy-video-index0" => Err(CameraError::Busy { camera: name.into(), path, holder: "somebody".into() }),
+            _ => {
+                let config = schema::Camera { realtime: false, kind: schema::CameraKind::Synthetic, ..config.clone() };
+                camera::open(name, &config, clock, rank)
+            }
+        }
+    });
+    let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(Stamp::default()));
+    let taken = snapshot::take(&cameras, &folder, &open, &clock).unwrap();
+    let jpeg = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    for (snapshot, camera) in taken.iter().zip(&cameras) {
+        assert_eq!(snapshot.camera, camera.path);
+        assert_eq!(snapshot.file.is_some(), snapshot.problem.is_none());
+    }
+    let problems: Vec<String> = taken.iter().filter_map(|snapshot| snapshot.problem.clone()).collect();
+    assert_eq!(problems.len(), 3, "{taken:?}");
+    for (problem, words) in
+        problems.iter().zip(["is in use by somebody", "no format that can be read", "no permission"])
+    {
+        assert!(problem.contains(words), "{problem}");
+    }
+    assert_eq!(taken[0].file, Some(folder.join("usb-front-video-index0.jpg")));
+    jpeg::parse_sized(&jpeg("usb-front-video-index0.jpg"), 640, 480).unwrap();
+    let raw = jpeg("usb-raw-video-index0.jpg");
+    jpeg::parse_sized(&raw, 320, 240).unwrap();
+    let mut picture = recorder::codec::yuv::I420::grey(320, 240, schema::ColorRange::Full);
+    jpeg::Decoder::new().unwrap().decode(&raw, &mut picture).unwrap();
+    let [luma, ..] = picture.planes();
+    assert!(luma[..2].iter().zip([0u8, 255]).all(|(found, expected)| found.abs_diff(expected) < 8), "{:?}", &luma[..2]);
+
+    let again = snapshot::take(&cameras[..1], &folder, &open, &clock).unwrap();
+    assert_eq!(again[0].file, Some(folder.join("usb-front-video-index0.2.jpg")));
+    assert_eq!(jpeg("usb-raw-video-index0.jpg"), raw);
+    assert!(snapshot::take(&cameras, Path::new("/proc/no/folder"), &open, &clock).is_err());
 }

@@ -386,8 +386,8 @@ fn kept_frames_wait_to_be_encoded() {
             let CameraSize { width, height } = CameraSize::of(&spec, camera);
             let (data, credit) = (sample.data.clone(), budget.try_acquire(sample.data.len()).unwrap());
             let format = PixelFormat::Mjpg;
-            let (sequence, view) = (index as u64, View::default());
-            let frame = Frame { camera, sequence, captured, arrived, format, width, height, view, data, credit };
+            let (sequence, view, coded) = (index as u64, View::default(), None);
+            let frame = Frame { camera, sequence, captured, arrived, format, width, height, view, data, coded, credit };
             file.push(index as u64, &Arc::new(frame)).unwrap();
         }
     }

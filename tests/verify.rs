@@ -803,6 +803,7 @@ fn plain_jpegs(luma: u8, frames: usize) -> Vec<Fragment> {
         samples: vec![sample; frames],
         format: Arc::new(SampleFormat::Mjpeg),
         substituted: Vec::new(),
+        stored: Vec::new(),
         pixels,
     }]
 }

@@ -1,19 +1,22 @@
 //! A camera: a thread that blocks on the device and sends what it sees. It waits for nothing else.
 
+mod source;
+
 use super::coordinator::CoordinatorMessage;
 use super::recorder::RecorderMessage;
 use super::worker::{Lost, Worker, or_panic};
-use crate::budget::{Budget, Exhausted};
-use crate::camera::{Camera, CameraError, Mode, Picture};
+use crate::budget::Budget;
+use crate::camera::controls::Change;
+use crate::camera::rate::{self, Verdict};
+use crate::camera::{Camera, CameraError, FIRST_PICTURE, Mode};
 use crate::clock::{Clock, Rank, Stamp};
-use crate::codec::jpeg;
-use crate::codec::view::View;
 use crate::config::schema;
 use crate::devices::OpenCamera;
-use crate::frame::{CameraIndex, DropReason, Frame, PixelFormat};
+use crate::events::Event;
+use crate::frame::CameraIndex;
 use crate::metrics;
-use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use source::Source;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,6 +36,8 @@ pub struct CameraArguments {
     pub index: CameraIndex,
     pub name: String,
     pub config: schema::Camera,
+    /// It was lost in the middle of a run.
+    pub reopened: bool,
     pub open: OpenCamera,
     pub clock: Arc<dyn Clock>,
     pub budget: Budget,
@@ -43,8 +48,11 @@ pub struct CameraArguments {
 /// The actor; see [`CameraMessage`].
 pub struct CameraActor;
 
-/// A camera without a picture for so long is taken for lost, and opened anew.
-pub const LONGEST_SILENCE: Duration = Duration::from_secs(2);
+/// A camera without a picture for so long is taken for lost, and opened anew: two seconds after its last picture everybody
+/// knows of it.
+pub const LONGEST_SILENCE: Duration = Duration::from_millis(1900);
+/// How often its controls are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the thread looks whether it should stop.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -112,37 +120,54 @@ fn deliver(
 ) -> Result<(), CameraError> {
     let CameraArguments { name, clock, .. } = arguments;
     let mode = camera.mode().clone();
+    let mut source = Source::open(arguments, &mode)?;
     // Simulated time starts only when every camera has joined it, so there the first picture cannot be waited for.
     let mut delivered = clock.is_simulated();
     if delivered {
         announce(arguments, myself, &mode, clock.now());
     }
-    let mut last = clock.now();
+    let opened = clock.now();
+    // In the middle of a run rows wait for its pictures: one that is a little too dark shows more than one that is old.
+    let warm_up = if arguments.reopened { Duration::ZERO } else { arguments.config.warm_up() };
+    let warm_ns = opened.mono_ns + warm_up.as_nanos() as u64;
+    let (mut heard_ns, mut patience) = (opened.mono_ns, FIRST_PICTURE);
+    let (mut last, mut passed_over) = (None, 0_u64);
+    let mut watch = Watch::new(arguments, &mode, opened);
     let interval = ::metrics::histogram!(metrics::CAPTURE_INTERVAL, "camera" => name.clone());
     let newest = ::metrics::gauge!(metrics::LAST_FRAME, "camera" => name.clone());
     while !stop.load(Ordering::Relaxed) {
-        let picture = match camera.next(POLL) {
+        let silent = Duration::from_nanos(clock.now().mono_ns.saturating_sub(heard_ns));
+        if silent >= patience {
+            return Err(CameraError::Silent { camera: name.as_str().into(), seconds: silent.as_secs_f64() });
+        }
+        let picture = match camera.next(POLL.min(patience - silent)) {
             Ok(picture) => picture,
-            Err(CameraError::Timeout) => {
-                let silent = Duration::from_nanos(clock.now().mono_ns.saturating_sub(last.mono_ns));
-                if silent > LONGEST_SILENCE {
-                    return Err(CameraError::Silent { camera: name.as_str().into(), seconds: silent.as_secs_f64() });
-                }
-                continue;
-            }
+            Err(CameraError::Timeout) => continue,
             Err(CameraError::Stopped) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let arrived = clock.now();
-        if delivered {
-            interval.record(picture.captured.mono_ns.saturating_sub(last.mono_ns) as f64 / 1e9);
+        let (arrived, captured, sequence) = (clock.now(), picture.captured, picture.sequence);
+        (heard_ns, patience) = (arrived.mono_ns, LONGEST_SILENCE);
+        let message = match source.frame(arguments, &picture, arrived) {
+            Ok(frame) => CoordinatorMessage::Frame(Arc::new(frame)),
+            Err(reason) => CoordinatorMessage::FrameDropped { camera: arguments.index, sequence, captured, reason },
+        };
+        watch.picture(camera, sequence, captured, arrived);
+        if captured.mono_ns < warm_ns {
+            passed_over += 1;
+            continue;
         }
-        last = picture.captured;
-        newest.set(picture.captured.utc_ns as f64 / 1e9);
-        let message = frame(arguments, &mode, &picture, arrived);
+        if passed_over > 0 {
+            tracing::debug!("camera {name}: {passed_over} pictures were passed over while it found its exposure");
+            passed_over = 0;
+        }
+        if let Some(last) = last.replace(captured.mono_ns) {
+            interval.record(captured.mono_ns.saturating_sub(last) as f64 / 1e9);
+        }
+        newest.set(captured.utc_ns as f64 / 1e9);
         if !delivered {
             delivered = true;
-            announce(arguments, myself, &mode, picture.captured);
+            announce(arguments, myself, &mode, captured);
         }
         if arguments.coordinator.cast(message).is_err() {
             return Ok(());
@@ -151,49 +176,66 @@ fn deliver(
     Ok(())
 }
 
+/// What is noticed of a camera beside its pictures: its rate, and its controls.
+struct Watch<'a> {
+    arguments: &'a CameraArguments,
+    rate: rate::Monitor,
+    looked_ns: u64,
+}
+
+impl Watch<'_> {
+    fn new<'a>(arguments: &'a CameraArguments, mode: &Mode, opened: Stamp) -> Watch<'a> {
+        Watch { arguments, rate: rate::Monitor::new(mode.fps), looked_ns: opened.mono_ns }
+    }
+
+    /// Between two pictures; what comes meanwhile waits in the driver.
+    fn picture(&mut self, camera: &mut dyn Camera, sequence: u64, captured: Stamp, arrived: Stamp) {
+        let name = &self.arguments.name;
+        let target_hertz = self.rate.declared_hertz();
+        match self.rate.picture(sequence, captured.mono_ns) {
+            None => {}
+            Some(Verdict::Slow { hertz, lost, counted }) => {
+                let cause = slow_words(lost, counted, camera.slow_causes());
+                let text =
+                    format!("camera {name} delivers {hertz:.1} frames a second instead of {target_hertz:.1}: {cause}");
+                self.tell(arrived, Event::CameraSlow { camera: name.clone(), hertz, target_hertz, cause }, text);
+            }
+            Some(Verdict::Over { hertz }) => {
+                let text = format!("camera {name} delivers {hertz:.1} frames a second again");
+                self.tell(arrived, Event::CameraSlowOver { camera: name.clone(), hertz, target_hertz }, text);
+            }
+        }
+        if arrived.mono_ns.saturating_sub(self.looked_ns) < LOOK_EVERY.as_nanos() as u64 {
+            return;
+        }
+        self.looked_ns = arrived.mono_ns;
+        for Change { control, set, found, set_back, words } in camera.look_after() {
+            let event = Event::CameraControlChanged { camera: name.clone(), control, set, found, set_back };
+            self.tell(arrived, event, format!("camera {name}: {words}"));
+        }
+    }
+
+    fn tell(&self, at: Stamp, event: Event, text: String) {
+        let _ = self.arguments.coordinator.cast(CoordinatorMessage::Told { at, event: Box::new(event), text });
+    }
+}
+
+/// Why a camera is slow, as far as is known.
+fn slow_words(lost: u64, counted: u64, by_device: Vec<String>) -> String {
+    let on_the_way = (lost > 0).then(|| {
+        format!(
+            "{lost} of its last {counted} pictures were lost on the way here: a cable, a hub or a USB bus that is full"
+        )
+    });
+    let known: Vec<String> = on_the_way.into_iter().chain(by_device).collect();
+    match known.is_empty() {
+        true => "mostly too little light with an automatic exposure, or a USB bus that others use too".into(),
+        false => known.join("; "),
+    }
+}
+
 fn announce(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, mode: &Mode, captured: Stamp) {
     let _ = myself.cast(CameraMessage::Delivering(mode.clone()));
     let _ =
         arguments.recorder.cast(RecorderMessage::CameraReady { camera: arguments.index, mode: mode.clone(), captured });
-}
-
-/// The picture as a frame with its credit, or why it is none.
-fn frame(arguments: &CameraArguments, mode: &Mode, picture: &Picture<'_>, arrived: Stamp) -> CoordinatorMessage {
-    let camera = arguments.index;
-    let mut bytes = picture.data.len();
-    let dropped = |reason| CoordinatorMessage::FrameDropped {
-        camera,
-        sequence: picture.sequence,
-        captured: picture.captured,
-        reason,
-    };
-    if mode.format == PixelFormat::Mjpg {
-        match jpeg::parse_sized(picture.data, mode.width, mode.height) {
-            // Padding behind the picture is left in the device's memory.
-            Ok(structure) => bytes = structure.end,
-            Err(error) => return dropped(error.reason()),
-        }
-    }
-    let credit = if arguments.clock.is_simulated() {
-        // Time stands still while this thread waits: nothing is missed.
-        Ok(arguments.budget.acquire(bytes))
-    } else {
-        arguments.budget.try_acquire(bytes)
-    };
-    match credit {
-        Ok(credit) => CoordinatorMessage::Frame(Arc::new(Frame {
-            camera,
-            sequence: picture.sequence,
-            captured: picture.captured,
-            arrived,
-            format: mode.format,
-            width: mode.width,
-            height: mode.height,
-            view: View::of(&arguments.config),
-            data: Bytes::copy_from_slice(&picture.data[..bytes]),
-            credit,
-        })),
-        Err(Exhausted::Frames) => dropped(DropReason::NoCreditFrames),
-        Err(Exhausted::Bytes) => dropped(DropReason::NoCreditBytes),
-    }
 }

@@ -318,7 +318,8 @@ impl RecorderState {
         let me = myself.get_cell();
         let cell = match device {
             Device::Camera(camera) => {
-                let arguments = self.cameras[camera].clone();
+                let mut arguments = self.cameras[camera].clone();
+                arguments.reopened = self.ticker.is_some();
                 CameraActor::spawn_linked(None, CameraActor, arguments, me).await?.0.get_cell()
             }
             Device::Arm | Device::Leader => {

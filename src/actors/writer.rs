@@ -155,6 +155,8 @@ struct Take {
     kept: Kept,
     /// By camera and row: frames that could not be shown after all.
     substituted: BTreeMap<(usize, u64), DropReason>,
+    /// By camera, frames that are stored as it has encoded them.
+    stored: Vec<u64>,
     /// By camera, rows that are counted as showing a frame, new or repeated.
     counted: Vec<u64>,
     /// The first [`MOST_SWITCHES`], and how many more there were.
@@ -295,8 +297,8 @@ impl ThreadLocalActor for Writer {
 impl Take {
     fn new(writer: EpisodeWriter, task: String, cameras: usize) -> Take {
         let (encoded, kept, substituted, switches, more_switches, video_bytes) = Default::default();
-        let (report, counted) = (None, vec![0; cameras]);
-        Take { writer, task, report, encoded, kept, substituted, counted, switches, more_switches, video_bytes }
+        let (report, counted, stored) = (None, vec![0; cameras], vec![0; cameras]);
+        Take { writer, task, report, encoded, kept, substituted, stored, counted, switches, more_switches, video_bytes }
     }
 }
 
@@ -344,6 +346,7 @@ impl WriterState {
                 meters.write_duration.record(start.elapsed().as_secs_f64());
                 let substituted = fragment.substituted.iter();
                 open.substituted.extend(substituted.map(|(index, reason)| ((stream.camera, *index), *reason)));
+                open.stored[stream.camera] += fragment.stored.len() as u64;
                 open.count(stream.camera, meters, open.writer.frames(stream.camera).min(open.writer.rows()));
                 if let Some(newest) = newest {
                     let lag = self.arguments.clock.now().mono_ns.saturating_sub(newest.mono_ns);
@@ -492,7 +495,8 @@ impl WriterState {
             let substituted: Vec<_> = once.map(|((camera, _), reason)| (*camera, *reason)).collect();
             let frames: Vec<u64> = (0..self.meters.len()).map(|camera| open.writer.frames(camera)).collect();
             let names = &self.arguments.camera_names;
-            let mut counters = EpisodeCounters::of(names, &report, &substituted, &open.encoded, &open.switches);
+            let mut counters =
+                EpisodeCounters::of(names, &report, &substituted, &open.stored, &open.encoded, &open.switches);
             counters.more_encoder_switches = open.more_switches;
             match self.arguments.dataset.commit(open.writer, &open.task, &counters) {
                 Ok(committed) => {

@@ -1,5 +1,8 @@
-//! Where the JPEGs lie in a file: concatenated, in an AVI, or in an MP4. Only their places are kept in memory.
+//! Where the pictures lie in a file: JPEGs concatenated, in an AVI, or in an MP4; H.264 as a byte stream. Only their places are
+//! kept in memory.
 
+use super::access_units::access_units;
+use crate::frame::PixelFormat;
 use shiguredo_mp4::TrackKind;
 use shiguredo_mp4::boxes::SampleEntry;
 use shiguredo_mp4::demux::{DemuxError, Mp4FileDemuxer};
@@ -20,7 +23,7 @@ const LARGEST_PICTURE: u64 = 64 << 20;
 const LARGEST_INDEX: u64 = 256 << 20;
 
 impl Span {
-    fn new(offset: u64, length: u64) -> Span {
+    pub(super) fn new(offset: u64, length: u64) -> Span {
         Span { offset, length: length.min(LARGEST_PICTURE) as u32 }
     }
 }
@@ -29,7 +32,7 @@ impl Span {
 #[derive(Debug)]
 pub(super) enum IndexError {
     Io(io::Error),
-    /// What the file holds instead of JPEGs.
+    /// What the file holds instead of pictures of the format.
     Content(String),
 }
 
@@ -39,11 +42,23 @@ impl From<io::Error> for IndexError {
     }
 }
 
-/// Finds the pictures of a file in any of the three forms, in their order. Damaged pictures are among them.
-pub(super) fn index(file: &File) -> Result<Vec<Span>, IndexError> {
+/// Finds the pictures of a file in any of the forms that their format has, in their order. Damaged pictures are among them.
+pub(super) fn index(file: &File, format: PixelFormat) -> Result<Vec<Span>, IndexError> {
     let mut start = Vec::new();
     file.take(12).read_to_end(&mut start)?;
+    let is_h264 = matches!(start[..], [0, 0, 1, ..] | [0, 0, 0, 1, ..]);
+    if is_h264 && format != PixelFormat::H264 {
+        return Err(IndexError::Content("H.264 (set fourcc = \"H264\" to record it)".into()));
+    }
     let spans = match &start[..] {
+        _ if is_h264 => {
+            let mut file = file;
+            file.rewind()?;
+            access_units(file)?
+        }
+        [_, ..] if format == PixelFormat::H264 => {
+            return Err(IndexError::Content("something else".into()));
+        }
         [0xff, 0xd8, ..] => concatenated(file)?,
         [b'R', b'I', b'F', b'F', _, _, _, _, b'A', b'V', b'I', b' '] => avi(file)?,
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => mp4(file)?,
@@ -211,7 +226,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
-        match index(&file) {
+        match index(&file, PixelFormat::Mjpg) {
             Ok(spans) => Ok(spans.iter().map(|span| (span.offset, span.length)).collect()),
             Err(IndexError::Content(found)) => Err(found),
             Err(IndexError::Io(error)) => panic!("{error}"),

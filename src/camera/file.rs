@@ -1,11 +1,14 @@
-//! A recorded camera: concatenated JPEGs, or an AVI or MP4 that holds MJPEG, over and over at the configured rate.
+//! A recorded camera, over and over at the configured rate: concatenated JPEGs, an AVI or MP4 that holds MJPEG, or H.264 as
+//! a byte stream.
 
 use super::container::{self, IndexError, Span};
 use super::pace::Pacer;
-use super::{Camera, CameraError, Mode, Picture, configured_path, jpeg_mode};
+use super::{Camera, CameraError, Mode, Picture, configured_path, own_mode};
 use crate::clock::{Clock, Rank};
+use crate::codec::h264::{self, H264Error};
 use crate::codec::jpeg;
 use crate::config::schema;
+use crate::frame::PixelFormat;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,7 +16,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many pictures are looked at for a whole one that tells the size.
+const EXPECTED_JPEG: &str = "JPEG pictures: concatenated, or MJPEG in an AVI or (not fragmented) MP4";
+const EXPECTED_H264: &str = "H.264 as a byte stream (Annex B) that begins with a key frame, without B frames";
+
+/// How many JPEGs are looked at for a whole one that tells the size.
 const PROBED: usize = 30;
 
 /// See the module's text. In memory are the places of all pictures (16 bytes each) and one picture.
@@ -35,7 +41,8 @@ impl FileCamera {
         clock: &Arc<dyn Clock>,
         rank: Rank,
     ) -> Result<FileCamera, CameraError> {
-        let mode = jpeg_mode(name, config)?;
+        let mode = own_mode(name, config, &[PixelFormat::Mjpg, PixelFormat::H264])?;
+        let format = mode.format;
         let path = configured_path(name, config)?;
         let camera = || Box::from(name);
         let io_error = |action, source: io::Error| match source.kind() {
@@ -54,13 +61,14 @@ impl FileCamera {
             remedy,
         };
         let file = File::open(&path).map_err(|error| io_error("opening", error))?;
-        let spans = container::index(&file).map_err(|error| match error {
+        let (expected, convert) = match format {
+            PixelFormat::H264 => (EXPECTED_H264, "libx264 -bf 0 -f h264 clip.h264"),
+            _ => (EXPECTED_JPEG, "mjpeg -q:v 3 clip.avi"),
+        };
+        let remedy = format!("convert it with `ffmpeg -i {} -an -c:v {convert}`", path.display());
+        let spans = container::index(&file, format).map_err(|error| match error {
             IndexError::Io(error) => io_error("reading", error),
-            IndexError::Content(found) => content(
-                found,
-                "JPEG pictures: concatenated, or MJPEG in an AVI or (not fragmented) MP4".into(),
-                format!("convert it with `ffmpeg -i {} -an -c:v mjpeg -q:v 3 clip.avi`", path.display()),
-            ),
+            IndexError::Content(found) => content(found, expected.into(), remedy.clone()),
         })?;
         let mut camera = FileCamera {
             name: name.into(),
@@ -71,18 +79,10 @@ impl FileCamera {
             pacer: Pacer::new(clock, rank, config.fps),
             data: Vec::new(),
         };
-        let mut size = None;
-        for i in 0..camera.spans.len().min(PROBED) {
-            camera.read(i).map_err(|error| io_error("reading", error))?;
-            if let Ok(structure) = jpeg::parse(&camera.data) {
-                size = Some((structure.width, structure.height));
-                break;
-            }
-        }
         let Mode { width, height, .. } = camera.mode;
-        match size {
-            Some(found) if found == (width, height) => Ok(camera),
-            Some((found_width, found_height)) => {
+        match camera.probe().map_err(|error| io_error("reading", error))? {
+            Ok(found) if found == (width, height) => Ok(camera),
+            Ok((found_width, found_height)) => {
                 let turned = config.rotation.is_sideways();
                 let (set_width, set_height) =
                     if turned { (found_height, found_width) } else { (found_width, found_height) };
@@ -92,12 +92,30 @@ impl FileCamera {
                     format!("set width = {set_width} and height = {set_height}"),
                 ))
             }
-            None => Err(content(
-                format!("no whole picture among its first {}", camera.spans.len().min(PROBED)),
-                "JPEG pictures".into(),
-                "record the clip again".into(),
-            )),
+            Err(found) => Err(content(found, expected.into(), format!("record the clip again, or {remedy}"))),
         }
+    }
+
+    /// The size of the pictures, or what is wrong with them.
+    fn probe(&mut self) -> io::Result<Result<(u32, u32), String>> {
+        let Mode { format, width, height, .. } = self.mode;
+        if format == PixelFormat::H264 {
+            self.read(0)?;
+            let mut decoder = h264::Decoder::open(width, height);
+            return Ok(match decoder.as_mut().map_err(|error| error.clone()).and_then(|d| d.decode(0, &self.data)) {
+                Ok(_) => Ok((width, height)),
+                Err(H264Error::WrongSize { found_width, found_height, .. }) => Ok((found_width, found_height)),
+                Err(error) => Err(error.to_string()),
+            });
+        }
+        let probed = self.spans.len().min(PROBED);
+        for i in 0..probed {
+            self.read(i)?;
+            if let Ok(structure) = jpeg::parse(&self.data) {
+                return Ok(Ok((structure.width, structure.height)));
+            }
+        }
+        Ok(Err(format!("no whole picture among its first {probed}")))
     }
 
     fn read(&mut self, i: usize) -> io::Result<()> {

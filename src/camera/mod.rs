@@ -3,11 +3,13 @@
 //! A picture is bytes and a [`PixelFormat`]: streams of 16 bits a pixel (depth, infrared) need a format of their own there and
 //! a way to store them, and nothing here stands against it; neither is there yet.
 
+mod access_units;
 mod container;
 pub mod controls;
 pub mod file;
 mod pace;
 mod picture;
+pub mod rate;
 pub mod synthetic;
 pub mod v4l;
 
@@ -78,6 +80,11 @@ pub enum CameraError {
         "camera {camera}: {path} cannot deliver {expected}, it would deliver {found}. It offers, nearest first:\n{offers}"
     )]
     Mode { camera: Box<str>, path: PathBuf, expected: String, found: String, offers: String },
+    /// Where the camera was that was lost, there is another one.
+    #[error(
+        "camera {camera}: {path} is another camera now: expected {expected}, found {found}: plug the camera in again; the other one is left alone"
+    )]
+    Another { camera: Box<str>, path: PathBuf, expected: String, found: String },
     /// A control cannot be set as the camera's table says.
     #[error("camera {camera}: {problem}")]
     Control { camera: Box<str>, problem: Box<Problem> },
@@ -114,7 +121,14 @@ pub trait Camera: Send {
     fn look_after(&mut self) -> Vec<Change> {
         Vec::new()
     }
+    /// Why it delivers fewer pictures than it said, as far as the device tells: in words, each with its remedy.
+    fn slow_causes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
+
+/// A camera must deliver its first picture within this.
+pub const FIRST_PICTURE: Duration = Duration::from_secs(5);
 
 /// Opens the camera `name`. Cameras that make their own time (`file`, `synthetic`) join `clock` with `rank` at once;
 /// their first picture is due when it is first asked for.
@@ -143,17 +157,20 @@ fn configured_path(name: &str, config: &schema::Camera) -> Result<PathBuf, Camer
     })
 }
 
-/// Cameras that deliver recorded or drawn JPEGs do so whatever `fourcc` says; only another wish is refused.
-fn jpeg_mode(name: &str, config: &schema::Camera) -> Result<Mode, CameraError> {
-    let setting = |key, found: String, expected: &str| {
-        Err(CameraError::Setting { camera: name.into(), key, found, expected: expected.into() })
+/// What a camera that makes its own pictures delivers: one of these formats, by its `fourcc`.
+fn own_mode(name: &str, config: &schema::Camera, formats: &[PixelFormat]) -> Result<Mode, CameraError> {
+    let setting =
+        |key, found: String, expected: String| Err(CameraError::Setting { camera: name.into(), key, found, expected });
+    let format = PixelFormat::of_camera(config.fourcc.as_bytes()).filter(|format| formats.contains(format));
+    let Some(format) = format else {
+        let names: Vec<String> =
+            formats.iter().map(|format| format!("\"{}\"", format.fourcc().escape_ascii())).collect();
+        let expected = format!("{}, which is all that such a camera delivers", names.join(" or "));
+        return setting("fourcc", format!("{:?}", config.fourcc), expected);
     };
-    if PixelFormat::from_fourcc(config.fourcc.as_bytes()) != Some(PixelFormat::Mjpg) {
-        return setting("fourcc", format!("{:?}", config.fourcc), "\"MJPG\": file and synthetic cameras deliver JPEGs");
-    }
     if config.fps == 0 {
-        return setting("fps", "0".into(), "at least 1 frame a second");
+        return setting("fps", "0".into(), "at least 1 frame a second".into());
     }
     let (width, height) = config.captured_size();
-    Ok(Mode { format: PixelFormat::Mjpg, width, height, fps: (config.fps, 1) })
+    Ok(Mode { format, width, height, fps: (config.fps, 1) })
 }

@@ -7,9 +7,10 @@
 
 use super::pace::Pacer;
 use super::picture::{self, Canvas};
-use super::{Camera, CameraError, Mode, Picture, jpeg_mode};
+use super::{Camera, CameraError, Mode, Picture, own_mode};
 use crate::clock::{Clock, Rank, Stamp};
 use crate::config::schema;
+use crate::frame::PixelFormat;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ impl SyntheticCamera {
         clock: &Arc<dyn Clock>,
         rank: Rank,
     ) -> Result<SyntheticCamera, CameraError> {
-        let mode = jpeg_mode(name, config)?;
+        let mode = own_mode(name, config, &[PixelFormat::Mjpg])?;
         let (width, height) = (mode.width as usize, mode.height as usize);
         if width % 2 + height % 2 != 0 || !(64..=4096).contains(&width) || !(48..=4096).contains(&height) {
             return Err(CameraError::Setting {

@@ -2,19 +2,25 @@
 
 mod controls;
 pub mod described;
+mod known;
 pub mod modes;
 mod opening;
 mod rows;
+mod slow;
+
+pub use known::Known;
 
 use super::controls::Change;
 use super::{Camera, CameraError, Mode, Picture, configured_path};
 use crate::clock::{Clock, Stamp};
 use crate::config::schema;
+use crate::discover::tree::Roots;
 use crate::frame::PixelFormat;
 use controls::Controls;
 use opening::{Opened, Opening};
 use rows::Rows;
 use rustix::event::PollFlags;
+use slow::{bus_words, exposure_words};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -49,12 +55,12 @@ impl V4lCamera {
     /// [`Mode::fps`].
     pub fn open(name: &str, config: &schema::Camera, clock: &Arc<dyn Clock>) -> Result<V4lCamera, CameraError> {
         let path = configured_path(name, config)?;
-        let Some(format) = PixelFormat::from_fourcc(config.fourcc.as_bytes()) else {
+        let Some(format) = PixelFormat::of_camera(config.fourcc.as_bytes()) else {
             return Err(CameraError::Setting {
                 camera: name.into(),
                 key: "fourcc",
                 found: format!("{:?}", config.fourcc),
-                expected: "\"MJPG\", \"YUYV\", \"NV12\" or \"GREY\"".into(),
+                expected: "\"MJPG\", \"YUYV\", \"NV12\", \"GREY\" or \"H264\"".into(),
             });
         };
         let opening = Opening { name, path: &path };
@@ -73,8 +79,8 @@ impl Camera for V4lCamera {
         &self.mode
     }
 
-    /// Pictures that the driver flags as damaged are delivered too: a JPEG's own structure tells, and raw pixels, whose
-    /// damage would not show, come empty.
+    /// Pictures that the driver flags as damaged are delivered too: a JPEG's own structure tells, and those whose damage
+    /// would not show come empty.
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError> {
         let milliseconds = timeout.as_millis().clamp(1, i32::MAX as u128) as i32;
         let (name, path) = (&self.name, &self.path);
@@ -101,6 +107,13 @@ impl Camera for V4lCamera {
 
     fn look_after(&mut self) -> Vec<Change> {
         self.controls.look()
+    }
+
+    fn slow_causes(&mut self) -> Vec<String> {
+        let (frames, seconds) = self.mode.fps;
+        let exposure = exposure_words(self.controls.exposure(), f64::from(frames) / f64::from(seconds));
+        let node = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        exposure.into_iter().chain(bus_words(&node, &Roots::below("/".as_ref()).video())).collect()
     }
 }
 

@@ -69,7 +69,7 @@ pub fn nal_units(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The NAL units of a byte stream, none of them empty. What precedes the first start code is left out, and so are the
 /// zeros behind a unit, the first byte of a long start code among them: a unit never ends with one.
-fn annex_b_units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn annex_b_units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (_, mut rest) = split_at_start_code(stream);
     std::iter::from_fn(move || {
         let (unit, next) = split_at_start_code(rest?);

@@ -36,10 +36,12 @@ impl FragmentBuilder {
             samples: Vec::with_capacity(self.longest),
             format: self.format.clone(),
             substituted: Vec::new(),
+            stored: Vec::new(),
             pixels: PixelHistogram::default(),
         });
         open.samples.push(encoded.sample);
         open.substituted.extend(encoded.substituted.map(|reason| (index, reason)));
+        open.stored.extend(encoded.stored.then_some(index));
         if let Some(histogram) = &encoded.histogram {
             open.pixels.merge(histogram);
         }
@@ -67,6 +69,7 @@ mod tests {
             let encoded = Encoded {
                 sample: Sample { data: vec![index as u8].into(), sync: kind == 'k' },
                 substituted: (kind == 'x').then_some(DropReason::Corrupt),
+                stored: kind == 'k',
                 decode: Default::default(),
                 encode: Default::default(),
                 histogram: Some(PixelHistogram { pictures: 1, ..Default::default() }),
@@ -84,6 +87,7 @@ mod tests {
                 assert_eq!(sample.data[..], [index as u8], "every frame once, in order");
                 let replaced = fragment.substituted.contains(&(index as u64, DropReason::Corrupt));
                 assert_eq!(replaced, frames.as_bytes()[index] == b'x');
+                assert_eq!(fragment.stored.contains(&(index as u64)), sample.sync);
                 index += 1;
             }
         }

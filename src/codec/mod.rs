@@ -1,18 +1,22 @@
 //! From a camera's frame to an encoded video frame.
 //!
 //! [`stream::VideoStream`] is the whole way for one camera in one episode: [`jpeg`] or [`raw`] pixels to planes ([`yuv`]),
-//! turned and cut ([`view`]), then [`openh264`], [`nvenc`] or, with `codec = "copy"`, the camera's JPEGs as they are. [`fragment`] groups the result.
-//! [`bitstream`] is how encoded pictures are taken apart.
+//! turned and cut ([`view`]), then [`openh264`], [`nvenc`] or, with `codec = "copy"`, the camera's JPEGs as they are; what a
+//! camera has encoded itself ([`h264`]) is stored as it came. [`fragment`] groups the result.
+//! [`bitstream`], [`bits`] and [`sps`] are how encoded pictures are taken apart.
 
 pub mod backend;
+pub mod bits;
 pub mod bitstream;
 pub mod choice;
 pub mod fragment;
 pub mod gpu;
+pub mod h264;
 pub mod jpeg;
 pub mod nvenc;
 pub mod openh264;
 pub mod raw;
+pub mod sps;
 pub mod stream;
 pub mod view;
 pub mod yuv;
@@ -114,6 +118,8 @@ pub struct Fragment {
     pub format: Arc<SampleFormat>,
     /// Frames that could not be decoded, by index: the picture before stands in.
     pub substituted: Vec<(u64, DropReason)>,
+    /// Frames that are stored as their camera has encoded them, by index.
+    pub stored: Vec<u64>,
     /// Pixel statistics of the sampled frames of this run.
     pub pixels: PixelHistogram,
 }

@@ -1,11 +1,15 @@
 //! One camera's frames of one episode, from the camera's bytes to encoded samples, on the calling thread.
+//!
+//! Where the video is H.264 and so is what the camera delivers, its access units are stored as they came, as long as each
+//! is shown once and in order ([`h264::Chain`]). The pictures in between are encoded here, from a key frame on: every key
+//! frame has its parameter sets in front, so a video may change encoders at each.
 
 use super::backend::{self, Device, PictureEncoder};
 use super::jpeg::KnownTables;
 use super::yuv::I420;
-use super::{CodecError, PixelHistogram, Preset, Sample, SampleFormat, jpeg, raw};
+use super::{CodecError, PixelHistogram, Preset, Sample, SampleFormat, bitstream, h264, jpeg, raw};
 use crate::config::schema::{Codec, ColorRange};
-use crate::frame::{DropReason, Frame, PixelFormat};
+use crate::frame::{Coded, DropReason, Frame, PixelFormat};
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -25,7 +29,7 @@ pub struct StreamParams {
     pub height: u32,
     /// Frames a second.
     pub fps: u32,
-    /// The range of the encoded video; `copy` keeps the JPEGs' full range.
+    /// The range of the encoded video; `copy` keeps the JPEGs' full range, and what a camera has encoded its own.
     pub color_range: ColorRange,
     /// Cap in bits a second, for NVENC.
     pub bitrate: Option<u64>,
@@ -43,6 +47,8 @@ pub struct Encoded {
     pub sample: Sample,
     /// The frame could not be decoded: the picture before it stands in, at the very start of a stream a grey one.
     pub substituted: Option<DropReason>,
+    /// The sample is what the camera has encoded.
+    pub stored: bool,
     /// Wall time of decoding and conversion; zero for a frame that was decoded before.
     pub decode: Duration,
     /// Wall time of encoding.
@@ -54,6 +60,7 @@ pub struct Encoded {
 /// An open stream. An error of [`VideoStream::encode`] ends it: open another, which goes on with a key frame.
 pub struct VideoStream {
     params: StreamParams,
+    device: Device,
     decoder: jpeg::Decoder,
     /// The newest picture that was decoded, as it is recorded.
     picture: I420,
@@ -70,6 +77,7 @@ enum Sink {
         encoder: Box<dyn PictureEncoder>,
         /// Frames until a key frame is due.
         until_key: u32,
+        chain: h264::Chain,
     },
     Copy {
         format: Arc<SampleFormat>,
@@ -97,12 +105,12 @@ impl VideoStream {
             }
             Codec::H264 | Codec::Hevc | Codec::Av1 => {
                 let encoder = backend::open_pictures(&params, device)?;
-                (Sink::Video { encoder, until_key: 0 }, color_range)
+                (Sink::Video { encoder, until_key: 0, chain: h264::Chain::default() }, color_range)
             }
         };
         let decoder = jpeg::Decoder::new().map_err(|error| turbojpeg_failed(error.to_string()))?;
         let picture = I420::grey(width, height, range);
-        Ok(VideoStream { params, decoder, picture, captured: None, last: (Weak::new(), None), sink })
+        Ok(VideoStream { params, device, decoder, picture, captured: None, last: (Weak::new(), None), sink })
     }
 
     /// What an mp4 track needs to know; it stays the same for the whole stream.
@@ -124,7 +132,12 @@ impl VideoStream {
     pub fn encode(&mut self, frame: &Arc<Frame>, index: u64) -> Result<Encoded, CodecError> {
         let start = Instant::now();
         let sampled = index.is_multiple_of(self.params.stats_stride);
+        let coded = self.storable(frame);
+        if coded.is_some() {
+            self.take_range(frame.format.range())?;
+        }
         let substituted = self.take_over(frame, sampled)?;
+        let coded = coded.filter(|_| substituted.is_none());
         let decode = start.elapsed();
         let histogram = sampled.then(|| {
             let mut histogram = PixelHistogram::default();
@@ -132,15 +145,44 @@ impl VideoStream {
             histogram
         });
         let start = Instant::now();
+        let mut stored = false;
         let sample = match &mut self.sink {
-            Sink::Video { encoder, until_key } => {
-                let sample = encoder.encode(&self.picture, index, *until_key == 0)?;
-                *until_key = if sample.sync { self.params.gop } else { *until_key } - 1;
-                sample
+            Sink::Video { encoder, until_key, chain } => {
+                stored = chain.stores(coded);
+                match coded.filter(|_| stored) {
+                    Some(coded) => {
+                        // What is encoded after it cannot build on it.
+                        *until_key = 0;
+                        Sample { data: bitstream::length_prefixed(&coded.data).into(), sync: coded.key }
+                    }
+                    None => {
+                        let sample = encoder.encode(&self.picture, index, *until_key == 0)?;
+                        *until_key = if sample.sync { self.params.gop } else { *until_key } - 1;
+                        sample
+                    }
+                }
             }
             Sink::Copy { jpeg, .. } => Sample { data: jpeg.clone(), sync: true },
         };
-        Ok(Encoded { sample, substituted, decode, encode: start.elapsed(), histogram })
+        Ok(Encoded { sample, substituted, stored, decode, encode: start.elapsed(), histogram })
+    }
+
+    /// What the camera encoded a frame as, if that is what this video holds.
+    fn storable<'a>(&self, frame: &'a Frame) -> Option<&'a Coded> {
+        frame.coded.as_ref().filter(|_| self.params.codec == Codec::H264 && frame.view.is_all())
+    }
+
+    /// Encodes in this range from now on: a video that is partly stored as it came is in the camera's range as a whole.
+    fn take_range(&mut self, range: ColorRange) -> Result<(), CodecError> {
+        let Sink::Video { encoder, until_key, .. } = &mut self.sink else { return Ok(()) };
+        if self.picture.range() != range {
+            self.params.color_range = range;
+            *encoder = backend::open_pictures(&self.params, self.device)?;
+            *until_key = 0;
+            self.picture = I420::grey(self.params.width, self.params.height, range);
+            self.last = (Weak::new(), None);
+        }
+        Ok(())
     }
 
     /// Makes `frame` the current picture, or says why the one before stays.

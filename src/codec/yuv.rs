@@ -107,6 +107,14 @@ impl I420 {
         }
     }
 
+    /// Takes over limited-range planes of this picture's size, as [`I420::fill_from_full`] does.
+    pub(super) fn fill_from_limited(&mut self, source: &Planar) {
+        match self.range {
+            ColorRange::Full => self.fill(source, full_luma, full_chroma),
+            ColorRange::Limited => self.fill(source, |y| y, |c| c),
+        }
+    }
+
     /// Takes over packed limited-range 4:2:2 (`YUYV`) of this picture's size; chroma is averaged over two rows.
     ///
     /// # Panics

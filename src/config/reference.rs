@@ -124,16 +124,37 @@ pub struct Entry {
     /// Its value when left out, as TOML; `None` where it must be given.
     pub default: Option<String>,
     pub doc: String,
+    /// Its table may be left out, and means something by being there.
+    pub in_optional_table: bool,
+}
+
+impl Entry {
+    /// The table that it stands in.
+    pub fn table(&self) -> &str {
+        self.path.rsplit_once('.').map_or("", |(table, _)| table)
+    }
+
+    /// Its name in that table.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or_default()
+    }
 }
 
 /// Every key, in the schema's order.
 pub fn entries(root: &Json) -> Vec<Entry> {
     let mut found = Vec::new();
-    collect(root, root, "", None, &mut found);
+    collect(root, root, "", None, false, &mut found);
     found
 }
 
-fn collect(root: &Json, node: &Json, path: &str, defaults: Option<&Json>, found: &mut Vec<Entry>) {
+fn collect(
+    root: &Json,
+    node: &Json,
+    path: &str,
+    defaults: Option<&Json>,
+    in_optional_table: bool,
+    found: &mut Vec<Entry>,
+) {
     let target = resolve(root, node);
     let required: Vec<&str> = target
         .get("required")
@@ -145,12 +166,13 @@ fn collect(root: &Json, node: &Json, path: &str, defaults: Option<&Json>, found:
         let place = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let inner = resolve(root, property);
         let default = property.get("default").or_else(|| defaults?.get(name));
-        if let Some(map) =
-            inner.get("additionalProperties").filter(|m| m.is_object() && inner.get("properties").is_none())
-        {
-            collect(root, map, &format!("{place}.NAME"), None, found);
+        let map = inner.get("additionalProperties").filter(|map| map.is_object() && inner.get("properties").is_none());
+        if let Some(map) = map.filter(|map| resolve(root, map).get("properties").is_some()) {
+            collect(root, map, &format!("{place}.NAME"), None, false, found);
         } else if inner.get("properties").is_some() {
-            collect(root, property, &place, default, found);
+            let options = property.get("anyOf").and_then(Json::as_array);
+            let is_optional = options.is_some_and(|options| options.iter().any(|option| option["type"] == "null"));
+            collect(root, property, &place, default, is_optional, found);
         } else {
             let default = match default {
                 _ if required.contains(&name.as_str()) => None,
@@ -159,7 +181,8 @@ fn collect(root: &Json, node: &Json, path: &str, defaults: Option<&Json>, found:
             };
             let doc = property.get("description").or_else(|| inner.get("description")).and_then(Json::as_str);
             let doc = doc.unwrap_or_default().replace('\n', " ");
-            found.push(Entry { path: place, kind: kind(root, property), default, doc });
+            let kind = if map.is_some() { "table".into() } else { kind(root, property) };
+            found.push(Entry { path: place, kind, default, doc, in_optional_table });
         }
     }
 }
@@ -196,7 +219,7 @@ pub fn markdown() -> String {
     );
     let mut tables: Vec<(String, String)> = Vec::new();
     for entry in entries(&json_schema()) {
-        let (table, name) = entry.path.rsplit_once('.').unwrap_or(("", &entry.path));
+        let (table, name) = (entry.table(), entry.name());
         if !tables.iter().any(|(known, _)| known == table) {
             tables.push((table.to_string(), String::new()));
         }

@@ -92,6 +92,9 @@ fn rotation_and_crop() {
         &[(crop, "{left = 0, top = 0, width = 480, height = 640}"), (codec, "copy")],
         &[v4l[0], v4l[1], (fourcc, "NV12"), (rotation, "180")],
         &[v4l[0], v4l[1], (fourcc, "GREY"), (crop, low)],
+        &[v4l[0], v4l[1], (fourcc, "H264"), (codec, "copy")],
+        &[v4l[0], v4l[1], (fourcc, "H264"), (rotation, "90")],
+        &[("robot.cameras.front.type", "file"), v4l[1], (fourcc, "H264")],
     ] {
         with_size(good).unwrap_or_else(|error| panic!("{good:?}: {error}"));
     }
@@ -100,7 +103,9 @@ fn rotation_and_crop() {
         (&[(rotation, "90"), (crop, "{left = 16, top = 0, width = 480, height = 160}")], "within 480x640"),
         (&[(rotation, "180"), (codec, "copy")], "cannot be turned or cut"),
         (&[(crop, low), (codec, "copy")], "cannot be turned or cut"),
-        (&[v4l[0], v4l[1], (fourcc, "NV12"), (codec, "copy")], "MJPG where dataset.encoder.codec"),
+        (&[v4l[0], v4l[1], (fourcc, "NV12"), (codec, "copy")], "MJPG or H264 where"),
+        (&[v4l[0], v4l[1], (fourcc, "H264"), (rotation, "90"), (codec, "copy")], "cannot be turned or cut"),
+        (&[("robot.cameras.front.type", "file"), v4l[1], (fourcc, "GREY")], "MJPG or H264 for file cameras"),
     ] {
         let error = with_size(bad).expect_err(expected);
         assert!(error.contains(expected), "{bad:?}: {error}");
@@ -148,8 +153,10 @@ fn each_mistake_is_named_with_place_expected_found_and_remedy() {
     check("dataset.encoder.preset", "turbo", &["dataset.encoder.preset", "turbo", "medium"]);
     check("dataset.encoder.encoder_type", "qsv", &["dataset.encoder.encoder_type", "qsv", "software"]);
     check("robot.cameras.front.fourcc", "MJP", &["robot.cameras.front.fourcc", "exactly four characters"]);
-    check("robot.cameras.front.fourcc", "YV12", &["robot.cameras.front.fourcc", "MJPG, YUYV, NV12 or GREY"]);
-    check("robot.cameras.front.fourcc", "NV12", &["robot.cameras.front.fourcc", "MJPG for file and synthetic"]);
+    check("robot.cameras.front.fourcc", "YV12", &["robot.cameras.front.fourcc", "MJPG, YUYV, NV12, GREY or H264"]);
+    check("robot.cameras.front.fourcc", "NV12", &["robot.cameras.front.fourcc", "MJPG for synthetic"]);
+    check("robot.cameras.front.fourcc", "H264", &["robot.cameras.front.fourcc", "MJPG for synthetic"]);
+    check("robot.cameras.front.fourcc", "YU12", &["robot.cameras.front.fourcc", "MJPG, YUYV"]);
     check("robot.cameras.front.rotation", "45", &["robot.cameras.front.rotation", "found 45", "0, 90, 180 or 270"]);
     check("robot.cameras.front.crop", "{left=1,top=0,width=64,height=64}", &["robot.cameras.front.crop", "even"]);
     check("robot.cameras.front.crop", "{left=0,top=0,width=8,height=64}", &["robot.cameras.front.crop", "16x16"]);

@@ -67,6 +67,22 @@ fn in_range(
     }
 }
 
+/// `owner/name`, as on the hub.
+pub fn is_repo_id(id: &str) -> bool {
+    let good = |part: &&str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    let parts: Vec<&str> = id.split('/').collect();
+    parts.len() == 2 && parts.iter().all(good)
+}
+
+/// What a camera may be called: it becomes a part of a feature's name.
+pub fn is_camera_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
 fn dataset(dataset: &Dataset, found: &mut Vec<Problem>) {
     in_range(found, "dataset.fps", dataset.fps, 1, f64::from(HIGHEST_FPS), "set the rate of rows, 30 for most cameras");
     let longest = "LeRobot's float32 time stamps cannot tell frames apart in longer episodes: record several";
@@ -89,13 +105,7 @@ fn dataset(dataset: &Dataset, found: &mut Vec<Problem>) {
             "write it as you would tell a person: policies are conditioned on it",
         ));
     }
-    let parts: Vec<&str> = dataset.repo_id.split('/').collect();
-    let good = |part: &&str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-    };
-    if parts.len() != 2 || !parts.iter().all(good) {
+    if !is_repo_id(&dataset.repo_id) {
         found.push(Problem::new(
             "dataset.repo_id",
             "owner/name of letters, digits, '.', '_' and '-'",
@@ -227,7 +237,7 @@ fn cameras(robot: &Robot, found: &mut Vec<Problem>) {
     }
     for (name, camera) in &robot.cameras {
         let at = |key: &str| format!("robot.cameras.{name}.{key}");
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+        if !is_camera_name(name) {
             found.push(Problem::new(
                 format!("robot.cameras.{name}"),
                 "a name of letters, digits, '_' and '-'",

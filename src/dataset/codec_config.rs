@@ -1,6 +1,7 @@
 //! The decoder configurations `hvcC` (ISO/IEC 14496-15) and `av1C` (AV1 in ISOBMFF), from what an encoder's stream says
 //! of itself. Pure; anything that is no parameter set gives none.
 
+use crate::codec::bits::{Bits, without_emulation_prevention};
 use crate::codec::bitstream::obu_payload;
 use shiguredo_mp4::Uint;
 use shiguredo_mp4::boxes::{Av1cBox, HvccBox, HvccNalUintArray};
@@ -181,59 +182,4 @@ fn color_config(bits: &mut Bits, profile: u8) -> Option<Av1cBox> {
 
 fn small(value: u64, most: u8) -> Option<u8> {
     u8::try_from(value).ok().filter(|value| *value <= most)
-}
-
-/// What a NAL unit holds: 3 behind two zeros is there only so that no start code appears.
-fn without_emulation_prevention(nal: &[u8]) -> Vec<u8> {
-    let mut content = Vec::with_capacity(nal.len());
-    let mut zeros = 0;
-    for &byte in nal {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        content.push(byte);
-    }
-    content
-}
-
-/// Reads bits, the highest of each byte first; none beyond the end.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: u64,
-}
-
-impl Bits<'_> {
-    fn new(bytes: &[u8]) -> Bits<'_> {
-        Bits { bytes, at: 0 }
-    }
-
-    fn flag(&mut self) -> Option<bool> {
-        Some(self.take(1)? == 1)
-    }
-
-    /// At most 64.
-    fn take(&mut self, count: u64) -> Option<u64> {
-        (0..count).try_fold(0, |value, _| {
-            let byte = self.bytes.get(usize::try_from(self.at / 8).ok()?)?;
-            let bit = byte >> (7 - self.at % 8) & 1;
-            self.at += 1;
-            Some(value << 1 | u64::from(bit))
-        })
-    }
-
-    fn skip(&mut self, count: u64) -> Option<()> {
-        self.at += count;
-        (self.at <= self.bytes.len() as u64 * 8).then_some(())
-    }
-
-    /// The code that H.265 calls ue(v) and AV1 uvlc().
-    fn exp_golomb(&mut self) -> Option<u64> {
-        let mut zeros = 0;
-        while !self.flag()? {
-            zeros += 1;
-        }
-        if zeros > 32 { None } else { Some((1 << zeros) - 1 + self.take(zeros)?) }
-    }
 }

@@ -86,6 +86,9 @@ pub struct FragmentRecord {
     /// Frames in whose place another picture stands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub substituted: Vec<(u64, DropReason)>,
+    /// Frames that are stored as the camera has encoded them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<u64>,
     /// Pictures sampled and the counts of their values; empty when none was sampled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pixels: Vec<u64>,
@@ -109,6 +112,7 @@ impl FragmentRecord {
             crc32: crc.finalize(),
             format: (fragment.first_frame == 0).then(|| (*fragment.format).clone()),
             substituted: fragment.substituted.clone(),
+            stored: fragment.stored.clone(),
             pixels: if fragment.pixels.pictures == 0 { Vec::new() } else { pixels.collect() },
         }
     }

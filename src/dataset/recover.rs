@@ -99,8 +99,8 @@ fn copy(from: &Path, mut writer: Mp4Writer, fragments: &[FragmentRecord], rows: 
         }
         substituted.extend(fragment.substituted.iter().copied().filter(|(frame, _)| *frame < rows));
         let (first_frame, format) = (fragment.first_frame, format.clone());
-        let (substituted, pixels) = Default::default();
-        writer.append(&Fragment { first_frame, samples, format, substituted, pixels })?;
+        let (substituted, stored, pixels) = Default::default();
+        writer.append(&Fragment { first_frame, samples, format, substituted, stored, pixels })?;
     }
     let mut video = Video::new(writer);
     video.substituted = substituted.into_iter().collect();

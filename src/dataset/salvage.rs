@@ -192,6 +192,10 @@ impl Salvage {
             all.filter(move |(row, _)| own(*row)).map(move |(_, reason)| (camera, *reason))
         });
         let substituted: Vec<_> = substituted.collect();
+        let stored = |fragments: &Vec<FragmentRecord>| {
+            fragments.iter().flat_map(|fragment| &fragment.stored).filter(|row| **row < self.rows).count() as u64
+        };
+        let stored: Vec<u64> = fragments.iter().map(stored).collect();
         let name = |i: usize| {
             let camera = places.iter().position(|&place| place == i).map(|camera| &spec.cameras[camera]);
             camera.map(|camera| camera.name.clone()).unwrap_or_default()
@@ -199,7 +203,7 @@ impl Salvage {
         let names: Vec<String> = (0..fragments.len()).map(name).collect();
         let before = |(_, switch): &&(usize, EncoderSwitch)| switch.frame < self.rows;
         let switches: Vec<_> = switches.iter().filter(before).cloned().collect();
-        EpisodeCounters::of(&names, &report, &substituted, encoders, &switches)
+        EpisodeCounters::of(&names, &report, &substituted, &stored, encoders, &switches)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is told of an episode beside its data: counters from those who counted, spreads from the rows. Pure.
 
 use super::checksums::FileSum;
-use super::rows::Row;
+use super::rows::{Row, RowFrame};
 use super::spec::DatasetSpec;
-use crate::account::{CameraAccount, Gaps, TakeReport};
+use crate::account::{CameraAccount, ControlChanges, Gaps, TakeReport};
 use crate::frame::DropReason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,11 +25,13 @@ pub struct EpisodeCounters {
 
 impl EpisodeCounters {
     /// Of a take: `report` as it was recorded, then what encoding changed. Cameras are numbered as their `names`;
-    /// `substituted` are frames in whose place another picture stands, each once.
+    /// `substituted` are frames in whose place another picture stands, each once; `stored` are how many of each camera are
+    /// stored as it has encoded them.
     pub fn of(
         names: &[String],
         report: &TakeReport,
         substituted: &[(usize, DropReason)],
+        stored: &[u64],
         encoders: &BTreeMap<usize, String>,
         switches: &[(usize, EncoderSwitch)],
     ) -> EpisodeCounters {
@@ -41,12 +43,15 @@ impl EpisodeCounters {
             let counters = CameraCounters {
                 captured: account.captured(),
                 written: account.written,
+                as_encoded: stored.get(index).copied().unwrap_or_default(),
                 repeated: account.repeated,
                 sequence_gaps: account.lost_before_capture,
                 dropped: account.dropped,
                 encoder: encoders.get(&index).cloned().unwrap_or_default(),
                 encoder_switches: switches.iter().filter(|(c, _)| *c == index).map(|(_, s)| s.clone()).collect(),
                 gaps: account.gaps,
+                target_fps: account.target_fps,
+                control_changes: account.control_changes,
             };
             (name.clone(), counters)
         };
@@ -67,6 +72,9 @@ pub struct CameraCounters {
     pub captured: u64,
     /// Frames in the video.
     pub written: u64,
+    /// Of these, those that are stored as the camera itself has encoded them; absent where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub as_encoded: u64,
     /// Rows that hold the picture of the row before.
     pub repeated: u64,
     /// Captured frames that are not in the video.
@@ -80,6 +88,12 @@ pub struct CameraCounters {
     /// Rows without the camera.
     #[serde(flatten)]
     pub gaps: Gaps,
+    /// Frames a second that it was asked for; 0 where that is not known.
+    #[serde(default)]
+    pub target_fps: u32,
+    /// Controls that somebody else changed.
+    #[serde(flatten)]
+    pub control_changes: ControlChanges,
 }
 
 impl CameraCounters {
@@ -152,7 +166,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// One camera in an [`EpisodeSummary`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CameraSummary {
     #[serde(flatten)]
     pub counters: CameraCounters,
@@ -160,6 +174,55 @@ pub struct CameraSummary {
     pub interval_ns: Spread,
     /// In each row, from the earliest capture of all cameras to this one's.
     pub skew_ns: Spread,
+    /// Its own beat; absent in summaries of older recorders.
+    #[serde(flatten)]
+    pub beat: Beat,
+}
+
+/// How evenly and how fast a camera delivers, by the driver's numbers and time stamps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Beat {
+    /// Pictures a second that reached the recorder, in rows or not; 0 with less than two.
+    pub delivered_hertz: f64,
+    /// By how much the camera's own clock is off `target_fps`, in millionths: 1000 is a picture too many in 1000. Pictures
+    /// that were lost on the way do not count. `None` where that is not known.
+    pub drift_ppm: Option<f64>,
+    /// How far the time from one picture to the next is off the camera's own mean.
+    pub jitter_ns: Spread,
+}
+
+impl Beat {
+    /// From the pictures in rows, while the camera was there.
+    fn of(frames: impl Iterator<Item = RowFrame>, counters: &CameraCounters) -> Beat {
+        let mut steps: Vec<(u64, u64)> = Vec::new();
+        let mut last: Option<RowFrame> = None;
+        for frame in frames {
+            if frame.lost {
+                // Opened again, it counts from the start.
+                last = None;
+            } else if !frame.repeated {
+                let step = last.filter(|last| last.sequence < frame.sequence && last.captured < frame.captured);
+                let step =
+                    step.map(|last| (frame.sequence - last.sequence, frame.captured.mono_ns - last.captured.mono_ns));
+                steps.extend(step);
+                last = Some(frame);
+            }
+        }
+        let numbered: u64 = steps.iter().map(|(pictures, _)| pictures).sum();
+        let ns: u64 = steps.iter().map(|(_, ns)| ns).sum();
+        if numbered == 0 {
+            return Beat::default();
+        }
+        let (own_hertz, target) = (numbered as f64 * 1e9 / ns as f64, f64::from(counters.target_fps));
+        let mean_ns = ns as f64 / numbered as f64;
+        let jitter = steps.iter().map(|(pictures, ns)| (*ns as f64 - *pictures as f64 * mean_ns).abs().round() as u64);
+        Beat {
+            delivered_hertz: numbered.saturating_sub(counters.sequence_gaps) as f64 * 1e9 / ns as f64,
+            drift_ppm: (target > 0.0).then(|| (own_hertz / target - 1.0) * 1e6),
+            jitter_ns: Spread::of(jitter),
+        }
+    }
 }
 
 /// How a quantity is spread (nearest rank); zeros where nothing was measured.
@@ -198,8 +261,10 @@ pub fn summarise(
             let earliest = row.cameras.iter().map(|f| f.captured.mono_ns).min().unwrap_or_default();
             row.cameras[i].captured.mono_ns - earliest
         });
+        let counters = counters.cameras.get(&camera.name).cloned().unwrap_or_default();
         let summary = CameraSummary {
-            counters: counters.cameras.get(&camera.name).cloned().unwrap_or_default(),
+            beat: Beat::of(rows.iter().map(|row| row.cameras[i]), &counters),
+            counters,
             interval_ns: Spread::of(captures.windows(2).map(|pair| pair[1].saturating_sub(pair[0]))),
             skew_ns: Spread::of(skew),
         };

@@ -2,7 +2,7 @@
 
 use super::tree::{Node, Roots, Usb};
 use crate::camera::CameraError;
-use crate::camera::v4l::described::{Control, Described, describe};
+use crate::camera::v4l::described::{Control, Described, describe, once};
 use crate::camera::v4l::modes::Offer;
 use crate::in_use::Holder;
 use serde::Serialize;
@@ -48,6 +48,6 @@ fn camera(roots: &Roots, node: Node) -> Option<Camera> {
         Some(Described { card, driver, offers, controls, .. }) => (Some(card), Some(driver), offers, controls),
         None => (None, None, Vec::new(), Vec::new()),
     };
-    let name = card.filter(|card| !card.is_empty()).or(name).unwrap_or(file);
+    let name = card.filter(|card| !card.is_empty()).or(name.map(|name| once(&name).to_string())).unwrap_or(file);
     Some(Camera { path, node, name, driver, usb, named_by_place: is_ambiguous, in_use_by, offers, controls, problem })
 }

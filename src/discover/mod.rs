@@ -1,9 +1,11 @@
 //! `recorder devices`: what is plugged in, what it can do, and who uses it. Without an actor; nothing is set, started or stopped.
 
 pub mod bandwidth;
+pub mod best;
 pub mod cameras;
 pub mod ports;
 pub mod servos;
+pub mod snapshot;
 pub mod table;
 pub mod tree;
 
@@ -11,6 +13,7 @@ use bandwidth::Load;
 use cameras::Camera;
 use ports::{Asked, Port};
 use serde::Serialize;
+use snapshot::Snapshot;
 use std::path::PathBuf;
 use tree::Roots;
 
@@ -18,12 +21,15 @@ use tree::Roots;
 ///
 /// Cameras are asked for formats, sizes, rates and controls; none is started, and one that somebody uses goes on undisturbed.
 /// Serial ports of the bridges that servo boards have, and that nobody uses, are asked at 1 Mbaud whether Feetech servos are there: they are pinged and
-/// read from, nothing is written to them, and no torque changes. Exit code 0.
+/// read from, nothing is written to them, and no torque changes. Exit code 0; 2 if DIR cannot be used; 3 if a camera gave no picture for --snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct Arguments {
     /// As JSON: docs/devices.md describes it
     #[arg(long)]
     pub json: bool,
+    /// Also start each camera and save a picture of it in DIR, so that you see which is which; pictures that are there stay
+    #[arg(long, value_name = "DIR")]
+    pub snapshot: Option<PathBuf>,
     #[command(flatten)]
     pub place: PlaceArguments,
 }
@@ -46,6 +52,8 @@ pub struct Found {
     pub serial_ports: Vec<Port>,
     /// What will not work as it is plugged in.
     pub warnings: Vec<String>,
+    /// The pictures that were asked for.
+    pub snapshots: Vec<Snapshot>,
 }
 
 /// Looks.
@@ -55,7 +63,7 @@ pub fn look(arguments: &PlaceArguments) -> Found {
     let cameras = cameras::cameras(&roots);
     let serial_ports = ports::ports(&roots, arguments.ask, &known);
     let warnings = warnings(&cameras, &serial_ports);
-    Found { cameras, serial_ports, warnings }
+    Found { cameras, serial_ports, warnings, snapshots: Vec::new() }
 }
 
 fn warnings(cameras: &[Camera], ports: &[Port]) -> Vec<String> {
@@ -81,6 +89,11 @@ fn warnings(cameras: &[Camera], ports: &[Port]) -> Vec<String> {
 }
 
 impl Found {
+    /// 3 where a camera gave no picture.
+    pub fn exit_code(&self) -> u8 {
+        if self.snapshots.iter().any(|snapshot| snapshot.file.is_none()) { 3 } else { 0 }
+    }
+
     /// As docs/devices.md describes it.
     pub fn json(&self) -> String {
         let mut json = serde_json::json!({ "version": 1 });

@@ -54,6 +54,23 @@ pub struct Port {
     pub problem: Option<String>,
 }
 
+impl Port {
+    /// Where it has no arm: why not.
+    pub fn without_arm(&self) -> Option<String> {
+        let ids: Vec<String> = self.servos.iter().map(|servo| servo.id.to_string()).collect();
+        match (&self.arm, &self.problem) {
+            (Some(_), _) => None,
+            (None, Some(problem)) => Some(problem.clone()),
+            (None, None) if self.garbled && ids.is_empty() => Some("something answers, but not as a servo does".into()),
+            (None, None) if ids.is_empty() => Some("no servo answers: if an arm is there, check its power".into()),
+            (None, None) => Some(format!(
+                "servos {} answer, and an SO-101 has one STS3215 for each id from 1 to 6: check its cables, or see `recorder setup-motors`",
+                ids.join(", ")
+            )),
+        }
+    }
+}
+
 /// Every port; those of `which` are asked, one after the other, unless somebody uses them.
 pub fn ports(roots: &Roots, which: Asked, known: &[Known]) -> Vec<Port> {
     roots.serial().into_iter().map(|node| port(roots, node, which, known)).collect()

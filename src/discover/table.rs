@@ -3,6 +3,7 @@
 use super::Found;
 use super::cameras::Camera;
 use super::ports::Port;
+use super::snapshot::Snapshot;
 use super::tree::Usb;
 use crate::camera::v4l::described::Control;
 use crate::camera::v4l::modes::{Offer, size_in_words};
@@ -27,6 +28,16 @@ impl Found {
                 let _ = writeln!(text, "{n} serial port{}", if n == 1 { "" } else { "s" });
                 self.serial_ports.iter().for_each(|port| port_lines(port, &mut text));
             }
+        }
+        for (index, Snapshot { camera, file, problem }) in self.snapshots.iter().enumerate() {
+            let start = if index == 0 { "\n" } else { "" };
+            let _ = match (file, problem) {
+                (Some(file), _) => writeln!(text, "{start}picture of {}: {}", camera.display(), file.display()),
+                (None, problem) => {
+                    let problem = problem.as_deref().unwrap_or_default();
+                    writeln!(text, "{start}ERROR: no picture of {}: {problem}", camera.display())
+                }
+            };
         }
         for warning in &self.warnings {
             let _ = write!(text, "\nwarning: {warning}\n");
@@ -53,11 +64,8 @@ fn camera_lines(camera: &Camera, text: &mut String) {
         return;
     }
     for (index, (fourccs, modes)) in formats(offers).into_iter().enumerate() {
-        let about = if index == 0 { "formats" } else { "" };
-        for (index, (sizes, rates)) in modes.into_iter().enumerate() {
-            let fourccs = if index == 0 { fourccs.as_str() } else { "" };
-            line(text, if index == 0 { about } else { "" }, format!("{fourccs:<5} {sizes} at {rates}"));
-        }
+        line(text, if index == 0 { "formats" } else { "" }, fourccs);
+        modes.iter().for_each(|(sizes, rates)| line(text, "", format!("  {sizes} at {rates}")));
     }
     let widest = controls.iter().map(|control| control.name.len()).max().unwrap_or_default();
     for (index, control) in controls.iter().enumerate() {
@@ -86,9 +94,9 @@ fn formats(offers: &[Offer]) -> Vec<(String, Vec<(String, String)>)> {
     for (fourcc, modes) in found {
         match joined.iter_mut().find(|(_, known)| *known == modes) {
             Some((fourccs, _)) => {
-                let _ = write!(fourccs, ", {fourcc}");
+                let _ = write!(fourccs, ", {}", fourcc.trim());
             }
-            None => joined.push((fourcc, modes)),
+            None => joined.push((fourcc.trim().into(), modes)),
         }
     }
     joined

@@ -175,6 +175,7 @@ impl Pictures {
             height,
             view: View::default(),
             data: picture.data.to_vec().into(),
+            coded: None,
             credit: self.budget.acquire(picture.data.len()),
         }))
     }

@@ -140,6 +140,7 @@ fn write(job: &Job, path: &Path, pictures: Pictures, on_frame: &dyn Fn(u64, u64)
                 samples: Vec::new(),
                 format: Arc::clone(encoder.format()),
                 substituted: Vec::new(),
+                stored: Vec::new(),
                 pixels: PixelHistogram::default(),
             });
             open.samples.push(sample);

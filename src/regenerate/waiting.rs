@@ -29,9 +29,8 @@ pub(super) fn finish(
     let mut spec = Dataset::spec_on_disk(&arguments.root)?;
     spec.cameras.sort_by(|a, b| a.name.cmp(&b.name));
     let config = configuration(arguments, &spec, device)?;
-    let video = run::video_info(&config.dataset.encoder);
     for camera in &mut spec.cameras {
-        camera.video = video.clone();
+        camera.video = run::video_info(&config.dataset.encoder, &config.robot.cameras[&camera.name]);
     }
     let dataset = Dataset::resume(&arguments.root, spec)?;
     let status = status::shared();
@@ -65,7 +64,10 @@ fn configuration(arguments: &Arguments, spec: &DatasetSpec, device: Device) -> R
     let mut text = String::from("[dataset]\nrepo_id = \"local/waiting\"\nsingle_task = \"what waits knows its own\"\n");
     for camera in &spec.cameras {
         let (name, width, height) = (&camera.name, camera.width, camera.height);
-        text += &format!("[robot.cameras.{name}]\ntype = \"synthetic\"\nwidth = {width}\nheight = {height}\n");
+        // A camera that has encoded its video itself, at a GOP of its own, gives no JPEGs to copy.
+        let coded = camera.video.codec == "h264" && camera.video.gop.is_none();
+        let kind = if coded { "\"file\"\nindex_or_path = \"-\"\nfourcc = \"H264\"" } else { "\"synthetic\"" };
+        text += &format!("[robot.cameras.{name}]\ntype = {kind}\nwidth = {width}\nheight = {height}\n");
     }
     // The configuration's own word.
     let codec = if arguments.codec == Codec::Copy { "copy" } else { backend::codec_name(arguments.codec) };

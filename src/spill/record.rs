@@ -129,8 +129,8 @@ impl Record {
     /// The frame again, from all its bytes.
     pub fn frame(self, mut data: Vec<u8>, credit: Credit) -> Result<Frame, Damage> {
         let Record { camera, sequence, captured, arrived, format, width, height, tail, .. } = self;
-        let view = if tail { tail::split(&mut data)? } else { View::default() };
-        Ok(Frame { camera, sequence, captured, arrived, format, width, height, view, data: data.into(), credit })
+        let (view, coded) = if tail { tail::split(&mut data)? } else { (View::default(), None) };
+        Ok(Frame { camera, sequence, captured, arrived, format, width, height, view, data: data.into(), coded, credit })
     }
 }
 

@@ -20,6 +20,7 @@ fn frame(budget: &Budget, k: u64) -> Arc<Frame> {
         height: 2,
         view: View::default(),
         data: vec![k as u8; BYTES].into(),
+        coded: None,
         credit: budget.try_acquire(BYTES).unwrap(),
     })
 }
@@ -218,8 +219,9 @@ fn what_cannot_be_written_or_read_is_named() {
 }
 
 #[test]
-fn a_view_comes_back_with_its_frame() {
+fn what_is_more_than_a_picture_comes_back_with_it() {
     use crate::config::schema::{Crop, Rotation};
+    use crate::frame::Coded;
     let dir = tempfile::tempdir().unwrap();
     let budget = Budget::new(1 << 20, 10);
     let crop = Crop { left: 2, top: 4, width: 600, height: 70_000 };
@@ -231,8 +233,11 @@ fn a_view_comes_back_with_its_frame() {
     ];
     let path = dir.path().join("frames");
     let mut spill = Spill::durable(path.clone());
+    let coded = |number: u64| {
+        (number > 0).then(|| Coded { data: vec![9; number as usize], session: 1 << 40, number, key: number == 2 })
+    };
     for (index, view) in (0..).zip(views) {
-        let frame = Arc::new(Frame { view, ..Arc::into_inner(frame(&budget, index)).unwrap() });
+        let frame = Arc::new(Frame { view, coded: coded(index), ..Arc::into_inner(frame(&budget, index)).unwrap() });
         let before = spill.bytes();
         let needed = spill.needed(&frame);
         spill.push(index, &frame).unwrap();
@@ -245,5 +250,6 @@ fn a_view_comes_back_with_its_frame() {
     for (index, view) in (0..).zip(views) {
         let (at, popped) = spill.pop(|len| budget.try_acquire(len).ok()).unwrap().unwrap();
         assert_eq!((at, popped.view, &popped.data[..]), (index, view, &[index as u8; BYTES][..]));
+        assert_eq!(popped.coded, coded(index));
     }
 }

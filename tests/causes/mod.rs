@@ -323,8 +323,8 @@ pub async fn swallowed_frame(scene: Scene) {
         let stream = StreamId { take, camera };
         let sample = Sample { data: vec![0xFF, 0xD8, 0xFF, 0xD9].into(), sync: true };
         let (samples, format) = (vec![sample; frames], Arc::new(SampleFormat::Mjpeg));
-        let (substituted, pixels) = (Vec::new(), PixelHistogram::default());
-        let fragment = Fragment { first_frame: 0, samples, format, substituted, pixels };
+        let (substituted, stored, pixels) = (Vec::new(), Vec::new(), PixelHistogram::default());
+        let fragment = Fragment { first_frame: 0, samples, format, substituted, stored, pixels };
         tell(WriterMessage::Fragment { stream, fragment, newest: None });
         tell(WriterMessage::VideoEncoded { stream, encoder: "copy" });
     }

@@ -94,6 +94,7 @@ fn fragments(samples: Vec<Sample>, format: SampleFormat, first: u64) -> Vec<Frag
                 samples: vec![sample],
                 format: format.clone(),
                 substituted: Vec::new(),
+                stored: Vec::new(),
                 pixels: pixels(),
             }),
         }

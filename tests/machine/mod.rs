@@ -1,6 +1,8 @@
 //! The devices' files of a machine, as the kernel and udev make them, in a folder.
 #![allow(dead_code)] // each test binary uses its part
 
+use recorder::camera::v4l::modes::{Extent, Offer, Rates};
+use recorder::discover::cameras::Camera;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -99,4 +101,26 @@ impl Machine {
 
 fn usb_folder(place: &str) -> String {
     format!("sys/devices/pci/usb/{place}")
+}
+
+/// A camera as it is listed, whose path ends in `name`, with modes at 30 frames a second.
+pub fn camera(name: &str, offers: &[(&str, u32, u32)]) -> Camera {
+    let offer = |&(fourcc, width, height): &(&str, u32, u32)| Offer {
+        fourcc: fourcc.into(),
+        width: Extent::One(width),
+        height: Extent::One(height),
+        fps: Rates::Each(vec![30.0]),
+    };
+    Camera {
+        path: format!("/dev/v4l/by-id/{name}").into(),
+        node: "/dev/video0".into(),
+        name: name.into(),
+        driver: None,
+        usb: None,
+        named_by_place: false,
+        in_use_by: Vec::new(),
+        offers: offers.iter().map(offer).collect(),
+        controls: Vec::new(),
+        problem: None,
+    }
 }

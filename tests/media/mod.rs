@@ -33,6 +33,7 @@ pub fn viewed(data: Vec<u8>, format: PixelFormat, width: u32, height: u32, view:
         height,
         view,
         data: data.into(),
+        coded: None,
         credit,
     })
 }

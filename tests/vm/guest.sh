@@ -13,14 +13,14 @@ rest() { read -rt "$1" -u "$never" || true; } # SECONDS   without a process of i
 until_true() { # WHAT COMMAND...   waits for the command to succeed, as long as devices and recorder live
   local what=$1
   shift
-  for ((i = 0; i < 1000; i++)); do
+  for ((i = 0; i < 600; i++)); do
     "$@" && return
     [ -z "$recording" ] || kill -0 $recording || break
     kill -0 $fakeusb || break
     rest 0.3
   done
   cat fakeusb.log ${log:+"$log"} >&2
-  fail "$what: not in 300 s"
+  fail "$what: not in 180 s"
 }
 
 # Devices.
@@ -33,6 +33,20 @@ await_link() { # CAMERA   its node is there; devices.txt gets CAMERA MINOR, when
   until_true "$1's link" test -e "$link"
   plugged=$(sed -n "s/^$1 plugged mono_ns=//p" fakeusb.log | tail -1)
   echo "$1 $(stat -L -c %Lr "$link") $plugged $(stat -c %.9Y "$link")" >>devices.txt
+}
+need_side() { # the camera that encodes itself
+  [ -e "$(link_of side)" ] || { usb plug side && await_link side; }
+}
+other=
+use_elsewhere() { # CAMERA   another program streams from it
+  v4l2-ctl -d "$(link_of "$1")" --stream-mmap --stream-count=0 >/dev/null 2>&1 &
+  other=$!
+  until_true "another program streams from $1" is_busy "$1"
+}
+is_busy() { ! v4l2-ctl -d "$(link_of "$1")" --set-fmt-video=width=320 >/dev/null 2>&1; }
+stop_elsewhere() {
+  kill $other
+  wait $other || true
 }
 taken() { grep -c "^$1 .* taken" pictures.txt || true; }
 has_taken() { [ "$(taken "$1")" -ge "$2" ]; }
@@ -73,6 +87,7 @@ finish() { # [CODE]
 recording= log=
 ./fakeusb -c /tmp/control -p pictures.txt -s settings.txt \
   cam:front,fps=30/15,320x240=front.mjpeg cam:wrist,fps=20/10,320x240=wrist.mjpeg \
+  cam:side,off,fps=30/15,320x240=front.mjpeg,h264:320x240=side.h264 \
   acm:follower,pty=/tmp/follower acm:leader,pty=/tmp/leader </dev/null >fakeusb.log &
 fakeusb=$!
 for camera in front wrist; do await_link $camera; done

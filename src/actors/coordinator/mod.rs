@@ -10,7 +10,7 @@ use super::encoder_pool::PoolMessage;
 use super::recorder::{RecorderMessage, RunError};
 use super::ticker::Tick;
 use super::writer::WriterMessage;
-use crate::account::TakeReport;
+use crate::account::{ControlChange, TakeReport};
 use crate::align::Aligner;
 use crate::arm::cues::Cues;
 use crate::clock::{Clock, Hold, Stamp, tick_ns};
@@ -43,7 +43,7 @@ pub enum CoordinatorMessage {
     DeviceBack { device: Device, hold: Hold },
     /// From the follower's thread: what was read and sent at a tick.
     Sample(Sample),
-    /// From an arm's thread: something happened, which it has no time to tell itself.
+    /// From a camera's or an arm's thread: something happened, which it has no time to tell itself.
     Told { at: Stamp, event: Box<Event>, text: String },
     /// From the ticker. Simulated time stands still until `hold` is dropped.
     Tick { tick: Tick, hold: Hold },
@@ -148,8 +148,6 @@ pub struct CoordinatorState {
 const TRANSPORT_PATIENCE_NS: u64 = 150_000_000;
 /// Samples of the arm that wait for their rows at most; older ones are passed over.
 const MOST_WAITING_SAMPLES: usize = 256;
-/// A camera that delivers less than this share of its rate is said at the end of a take.
-const RATE_WARNING: f64 = 0.95;
 
 impl Actor for Coordinator {
     type Msg = CoordinatorMessage;
@@ -218,7 +216,10 @@ impl Actor for Coordinator {
                 state.back(device);
                 drop(hold);
             }
-            CoordinatorMessage::Told { at, event, text } => state.tell(at, *event, text),
+            CoordinatorMessage::Told { at, event, text } => {
+                state.note(&event);
+                state.tell(at, *event, text);
+            }
             // It was on its way when the arm was lost.
             CoordinatorMessage::Sample(_) if state.arm_lost_until == Some(u64::MAX) => {}
             CoordinatorMessage::Sample(sample) => {
@@ -306,6 +307,17 @@ impl CoordinatorState {
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: report.take });
         }
         self.failure.get_or_insert(RunError::Failed(reason));
+    }
+
+    /// What the take's summary tells of it too.
+    fn note(&mut self, event: &Event) {
+        let Event::CameraControlChanged { camera, control, set, found, set_back } = event else { return };
+        let index = self.arguments.cameras.iter().position(|known| known.name == *camera);
+        if let Some((report, index)) = self.open.as_mut().zip(index) {
+            let (row, control) = (report.rows, control.clone());
+            let change = ControlChange { row, control, set: *set, found: *found, set_back: *set_back };
+            report.cameras[index].control_changes.add(change);
+        }
     }
 
     fn tell(&self, at: Stamp, event: Event, text: String) {

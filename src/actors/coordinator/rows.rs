@@ -3,7 +3,7 @@
 use super::super::encoder_pool::{PoolMessage, StreamId};
 use super::super::ticker::Tick;
 use super::super::writer::WriterMessage;
-use super::{CoordinatorCamera, CoordinatorState, RATE_WARNING};
+use super::{CoordinatorCamera, CoordinatorState};
 use crate::account::{CameraAccount, Losses, TakeReport};
 use crate::align;
 use crate::clock::tick_ns;
@@ -57,7 +57,8 @@ impl CoordinatorState {
             // The writer first: what the pool says of the take must find it there.
             let _ = arguments.writer.cast(WriterMessage::Begin { take });
             let _ = arguments.pool.cast(PoolMessage::Open { take, expected_frames: arguments.plan.ticks_per_episode });
-            let accounts = arguments.cameras.iter().map(|_| CameraAccount::default()).collect();
+            let account = |camera: &CoordinatorCamera| CameraAccount { target_fps: camera.fps, ..Default::default() };
+            let accounts = arguments.cameras.iter().map(account).collect();
             self.lost_before_capture.fill(0);
             self.open = Some(TakeReport { take, started: tick.due, cameras: accounts, ..Default::default() });
             let episode = self.episode();
@@ -137,7 +138,6 @@ impl CoordinatorState {
         let Some(report) = self.open.take_if(|report| report.take == end.take) else { return };
         if end.keep {
             self.saving.insert(end.take, false);
-            self.warn_of_rates(&report);
             let _ = self.arguments.pool.cast(PoolMessage::Finish { take: end.take });
             let _ = self.arguments.writer.cast(WriterMessage::End { report: Box::new(report) });
         } else {
@@ -146,22 +146,6 @@ impl CoordinatorState {
             ::metrics::counter!(metrics::EPISODES, "outcome" => "discarded").increment(1);
             self.arguments.status.send_modify(|s| s.discarded += 1);
             let _ = self.arguments.pool.cast(PoolMessage::Abandon { take: end.take });
-        }
-    }
-
-    pub(super) fn warn_of_rates(&self, report: &TakeReport) {
-        let seconds = report.rows as f64 / f64::from(self.arguments.fps);
-        for (camera, account) in self.arguments.cameras.iter().zip(&report.cameras) {
-            let rate = account.captured() as f64 / seconds;
-            if report.rows > u64::from(self.arguments.fps) && rate < RATE_WARNING * f64::from(camera.fps) {
-                let (CoordinatorCamera { name, fps }, rows_repeated) = (camera, account.repeated);
-                let text = format!(
-                    "camera {name}: delivered {rate:.1} frames a second, asked for {fps}: {rows_repeated} rows repeat a frame"
-                );
-                let (camera, target_hertz) = (name.clone(), f64::from(*fps));
-                let event = Event::CameraSlow { camera, hertz: rate, target_hertz, rows_repeated };
-                self.tell(report.ended, event, text);
-            }
         }
     }
 }

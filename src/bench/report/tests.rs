@@ -25,7 +25,8 @@ fn episode(take: u64, start_mono_ns: u64, dropped: &[(DropReason, u64)]) -> (Epi
     let dropped: BTreeMap<_, _> = dropped.iter().copied().collect();
     let lost: u64 = dropped.values().sum();
     let counters = CameraCounters { captured: 30, written: 30 - lost, dropped, ..CameraCounters::default() };
-    let camera = CameraSummary { counters, interval_ns: Spread::default(), skew_ns: Spread::default() };
+    let camera =
+        CameraSummary { counters, interval_ns: Spread::default(), skew_ns: Spread::default(), ..Default::default() };
     let summary = EpisodeSummary {
         episode_index: take,
         take,

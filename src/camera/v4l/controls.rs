@@ -1,5 +1,6 @@
 //! The controls of a device: described, set, and held.
 
+use super::slow::Exposure;
 use crate::camera::CameraError;
 use crate::camera::controls::{Access, Change, Described, Held, Kind, id, normalised, nothing_to_set, plan};
 use crate::config::schema;
@@ -50,6 +51,16 @@ impl Controls {
     /// Once pictures come: some cameras begin to stream with their own settings.
     pub fn settle(&mut self) {
         self.held.settle(&mut self.device);
+    }
+
+    /// What the camera says of its exposure now.
+    pub fn exposure(&mut self) -> Exposure {
+        let mut read = |id| self.device.read(id).ok();
+        Exposure {
+            mode: read(id::AUTO_EXPOSURE),
+            time: read(id::EXPOSURE_TIME),
+            dynamic_framerate: read(id::EXPOSURE_DYNAMIC_FRAMERATE),
+        }
     }
 
     /// See [`Held::look`].

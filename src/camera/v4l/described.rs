@@ -75,12 +75,17 @@ pub fn describe(name: &str, path: &Path) -> Result<Option<Described>, CameraErro
     });
     let text = |text: &str| text.split('\0').next().unwrap_or_default().trim().to_string();
     Ok(Some(Described {
-        card: text(&capabilities.card),
+        card: once(&text(&capabilities.card)).to_string(),
         driver: text(&capabilities.driver),
         bus: text(&capabilities.bus),
         offers,
         controls,
     }))
+}
+
+/// The name of a camera whose USB function is called as the device itself: `USB Camera: USB Camera`.
+pub fn once(card: &str) -> &str {
+    card.split_once(": ").filter(|(device, function)| device == function).map_or(card, |(device, _)| device)
 }
 
 fn controls(device: &Device) -> Vec<Control> {
@@ -132,6 +137,17 @@ fn control(device: &Device, description: Description) -> Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_said_once() {
+        for (card, name) in [
+            ("USB Camera: USB Camera", "USB Camera"),
+            ("Integrated Camera: Integrated I", "Integrated Camera: Integrated I"),
+            ("HD Pro Webcam C920", "HD Pro Webcam C920"),
+        ] {
+            assert_eq!(once(card), name);
+        }
+    }
 
     #[test]
     fn what_is_no_camera_is_none_and_what_is_absent_is_an_error() {

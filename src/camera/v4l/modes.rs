@@ -167,7 +167,7 @@ pub(super) fn offers(device: &Device) -> Vec<Offer> {
                     extent(size.min_height, size.max_height, size.step_height),
                 ),
             };
-            let fourcc = String::from_utf8_lossy(&format.fourcc.repr).into_owned();
+            let fourcc = fourcc_in_words(format.fourcc.repr);
             let intervals = device.enum_frameintervals(format.fourcc, width.max(), height.max()).unwrap_or_default();
             let offer = Offer { fourcc, width, height, fps: rates(&intervals) };
             // Some cameras name the size that they start with twice.
@@ -177,6 +177,14 @@ pub(super) fn offers(device: &Device) -> Vec<Offer> {
         }
     }
     found
+}
+
+/// The four characters; those of big-endian formats have a bit beyond, which the kernel writes so too.
+fn fourcc_in_words(mut fourcc: [u8; 4]) -> String {
+    let is_big_endian = fourcc[3] & 0x80 != 0;
+    fourcc[3] &= 0x7f;
+    let characters = String::from_utf8_lossy(&fourcc).into_owned();
+    if is_big_endian { characters + "-BE" } else { characters }
 }
 
 fn extent(min: u32, max: u32, step: u32) -> Extent {
@@ -248,6 +256,11 @@ mod tests {
         assert!(words.starts_with("  MJPG 160x120 at 30, 29.97 fps\n"), "{words}");
         assert!(words.ends_with("\n  and 3 more, which `recorder devices` lists"), "{words}");
         assert_eq!(in_words(&[]), "  nothing that it tells of");
+    }
+
+    #[test]
+    fn formats_are_written_as_the_kernel_does() {
+        assert_eq!([*b"MJPG", *b"Y16 ", *b"Y16\xa0"].map(fourcc_in_words), ["MJPG", "Y16 ", "Y16 -BE"]);
     }
 
     #[test]

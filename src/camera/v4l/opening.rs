@@ -87,7 +87,7 @@ impl Opening<'_> {
         };
         let fourcc = config.fourcc.as_str();
         let wanted = Wanted { fourcc, width, height, fps: config.fps.into() };
-        let is_readable = |fourcc: &str| PixelFormat::from_fourcc(fourcc.as_bytes()).is_some();
+        let is_readable = |fourcc: &str| PixelFormat::of_camera(fourcc.as_bytes()).is_some();
         Err(CameraError::Mode {
             camera: self.name.into(),
             path: self.path.into(),
@@ -168,5 +168,36 @@ fn present() -> String {
     match names.is_empty() {
         true => "This machine has no camera (/dev/video*)".into(),
         false => format!("This machine has {}", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    /// What the system says when a device cannot be opened or started, and what a person reads.
+    #[test]
+    fn every_refusal_names_the_device_and_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("video0");
+        let held = std::fs::File::create(&path).unwrap();
+        let opening = Opening { name: "front", path: &path };
+        for (errno, words) in [
+            (Errno::NOENT, "does not exist"),
+            (Errno::NODEV, "plug the camera in"),
+            (Errno::NXIO, "This machine has"),
+            (Errno::BUSY, "is in use by this very program"),
+            (Errno::ACCESS, "no permission to open"),
+            (Errno::PERM, "usermod -aG video"),
+            (Errno::NOSPC, "the USB bus has no bandwidth left (use another port, or fewer pixels)"),
+            (Errno::IO, "starting to stream from"),
+        ] {
+            let error = opening.io("starting to stream from", io::Error::from_raw_os_error(errno.raw_os_error()));
+            let text = error.to_string();
+            assert!(text.starts_with("camera front: ") && text.contains(&path.display().to_string()), "{text}");
+            assert!(text.contains(words), "{errno:?}: expected '{words}', found '{text}'");
+        }
+        drop(held);
     }
 }

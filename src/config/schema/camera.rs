@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// One camera.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Camera {
-    /// `v4l` (a device, LeRobot's `opencv`), `file` (recorded MJPEG), or `synthetic` (a moving test picture).
+    /// `v4l` (a device, LeRobot's `opencv`), `file` (recorded MJPEG or H.264), or `synthetic` (a moving test picture).
     #[serde(rename = "type")]
     pub kind: CameraKind,
     /// Device path, best by its stable name under /dev/v4l/by-id, or an index N for /dev/videoN; for `file` the file's path.
@@ -86,6 +87,12 @@ impl Camera {
             on_loss: OnLoss::default(),
             realtime: true,
         }
+    }
+
+    /// Pictures of so long after its opening are passed over; none of cameras that have no exposure to find.
+    pub fn warm_up(&self) -> Duration {
+        let seconds = if self.kind == CameraKind::V4l { self.warmup_s } else { 0.0 };
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
     }
 
     /// Width and height of what the camera is asked for: before it is turned.
@@ -185,7 +192,7 @@ impl fmt::Display for ControlValue {
 pub enum CameraKind {
     /// A Video4Linux device.
     V4l,
-    /// A file of concatenated JPEGs, or an AVI or MP4 that holds MJPEG; it loops.
+    /// A file of concatenated JPEGs, an AVI or MP4 that holds MJPEG, or a byte stream of H.264; it loops.
     File,
     /// A pre-rendered moving picture with a burnt-in frame counter and time.
     Synthetic,

@@ -57,7 +57,7 @@ pub struct Dataset {
 pub struct Encoder {
     /// `auto`, `nvenc` or `software`.
     pub encoder_type: EncoderType,
-    /// `h264`, `hevc`, `av1`, or `copy`: the cameras' JPEGs as they come. (`vcodec` is another name.)
+    /// `h264`, `hevc`, `av1`, or `copy`: the cameras' JPEGs, or H.264, as they come. (`vcodec` is another name.)
     pub codec: Codec,
     /// `fast`, `medium`, `slow`, `hp`, `hq` or `p1` to `p7`: speed against size, for encoders that have presets.
     pub preset: String,

@@ -47,21 +47,23 @@ fn fourcc_fault(camera: &Camera) -> Option<(&'static str, &'static str)> {
     if camera.fourcc.chars().count() != 4 {
         return Some(("exactly four characters", "write MJPG, or another format that the camera offers"));
     }
-    match (camera.kind, PixelFormat::from_fourcc(camera.fourcc.as_bytes())) {
-        (_, None) => Some(("MJPG, YUYV, NV12 or GREY", "ask the camera for MJPG")),
-        (CameraKind::V4l, _) | (_, Some(PixelFormat::Mjpg)) => None,
-        (CameraKind::File | CameraKind::Synthetic, _) => Some(("MJPG for file and synthetic cameras", "leave it out")),
+    match (camera.kind, PixelFormat::of_camera(camera.fourcc.as_bytes())) {
+        (_, None) => Some(("MJPG, YUYV, NV12, GREY or H264", "ask the camera for MJPG")),
+        (CameraKind::V4l, _) | (_, Some(PixelFormat::Mjpg)) | (CameraKind::File, Some(PixelFormat::H264)) => None,
+        (CameraKind::File, _) => Some(("MJPG or H264 for file cameras", "leave it out for a file of JPEGs")),
+        (CameraKind::Synthetic, _) => Some(("MJPG for synthetic cameras", "leave it out")),
     }
 }
 
 /// What cannot be stored as it comes.
 fn copied(camera: &Camera, at: &impl Fn(&str) -> String, found: &mut Vec<Problem>) {
-    if PixelFormat::from_fourcc(camera.fourcc.as_bytes()) != Some(PixelFormat::Mjpg) {
+    let format = PixelFormat::of_camera(camera.fourcc.as_bytes());
+    if !matches!(format, Some(PixelFormat::Mjpg | PixelFormat::H264)) {
         found.push(Problem::new(
             at("fourcc"),
-            "MJPG where dataset.encoder.codec = \"copy\"",
+            "MJPG or H264 where dataset.encoder.codec = \"copy\"",
             format!("\"{}\"", camera.fourcc),
-            "copy stores the camera's JPEGs: ask the camera for MJPG or set codec = \"h264\"",
+            "copy stores what the camera has encoded: ask the camera for MJPG or set codec = \"h264\"",
         ));
     }
     if !View::of(camera).is_all() {

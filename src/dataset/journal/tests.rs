@@ -30,6 +30,7 @@ fn fragment(camera: usize, first_frame: u64, frames: usize) -> FragmentRecord {
         samples: (0..frames).map(|i| Sample { data: vec![i as u8; 5 + i].into(), sync: i == 0 }).collect(),
         format: Arc::new(SampleFormat::H264 { sps: vec![1, 2], pps: vec![3] }),
         substituted: vec![(first_frame, DropReason::Corrupt)],
+        stored: vec![first_frame + 1],
         pixels: PixelHistogram { pictures: frames as u64, ..Default::default() },
     };
     fragment.pixels.counts[2][255] = 9;

@@ -6,19 +6,20 @@
  */
 enum format { MJPEG, H264 };
 
-struct pic { uint8_t *p; size_t n, head; };	/* the stamp goes behind the first 'head' bytes */
+/* The stamp goes behind the first 'head' bytes. A picture that is no key picture builds on the one before. */
+struct pic { uint8_t *p; size_t n, head; int key; };
 struct mode { int w, h; enum format format; struct pic *pic; size_t npic; };
 
-static void add_picture(struct mode *m, uint8_t *p, size_t n, size_t head)
+static void add_picture(struct mode *m, uint8_t *p, size_t n, size_t head, int key)
 {
 	m->pic = realloc(m->pic, (m->npic + 1) * sizeof *m->pic);
-	m->pic[m->npic++] = (struct pic){ p, n, head };
+	m->pic[m->npic++] = (struct pic){ p, n, head, key };
 }
 static void load_jpegs(struct mode *m, uint8_t *b, size_t n)
 {
 	for (size_t i = 0, start = 0; i + 1 < n; i++) {
 		if (b[i] == 0xff && b[i + 1] == 0xd8) start = i;
-		if (b[i] == 0xff && b[i + 1] == 0xd9) add_picture(m, b + start, i + 2 - start, 2);
+		if (b[i] == 0xff && b[i + 1] == 0xd9) add_picture(m, b + start, i + 2 - start, 2, 1);
 	}
 }
 /* The next start code at or after 'i', with its leading zero if it has four bytes; 'n' where there is none. */
@@ -32,13 +33,15 @@ static int nal_type(const uint8_t *b, size_t i) { return b[i + (b[i + 2] == 1 ? 
 static void load_h264(struct mode *m, uint8_t *b, size_t n)
 {
 	size_t unit = n, head = 0;	/* the access unit in hand, and where its second NAL unit begins */
+	int key = 0;
 	for (size_t i = start_code(b, n, 0); i < n; i = start_code(b, n, i + 4)) {
 		if (nal_type(b, i) == 9) {
-			if (unit < n) add_picture(m, b + unit, i - unit, head - unit);
-			unit = i, head = 0;
+			if (unit < n) add_picture(m, b + unit, i - unit, head - unit, key);
+			unit = i, head = 0, key = 0;
 		} else if (unit < n && !head) head = i;
+		key |= nal_type(b, i) == 5;
 	}
-	if (unit < n && head) add_picture(m, b + unit, n - unit, head - unit);
+	if (unit < n && head) add_picture(m, b + unit, n - unit, head - unit, key);
 }
 static void load(struct mode *m, const char *path)
 {

@@ -91,7 +91,7 @@ struct dev {
 	int timer, armed, frozen, rate;
 	unsigned n_error, n_trunc, n_drop;
 	size_t next;
-	uint32_t seq, sent, lost; uint8_t fid;
+	uint32_t seq, sent, lost; uint8_t fid; int broken;
 	struct { uint8_t *p; size_t n, cap; } q[8]; int qh, qn, depth;	/* the camera's own memory */
 	size_t bufpos;
 	/* serial */
@@ -241,9 +241,12 @@ static void tick(struct dev *v)
 	size_t n = p->n, stamped = 0;
 	uint64_t now = mono();
 	v->seq++;
-	if (v->frozen) { note(v, now, "frozen"); return; }
-	if (v->n_drop) { v->n_drop--; note(v, now, "dropped"); return; }
-	if (v->qn >= v->depth) { v->lost++; note(v, now, "lost"); return; }	/* as a camera does when nobody takes its pictures */
+	const char *unsent = NULL;
+	if (v->frozen) unsent = "frozen";
+	else if (v->n_drop) { v->n_drop--; unsent = "dropped"; }
+	else if (v->qn >= v->depth || (v->broken && !p->key)) { v->lost++; unsent = "lost"; }	/* as a camera does when nobody takes its pictures */
+	v->broken = unsent != NULL;	/* it sends none that builds on one that it did not send */
+	if (unsent) { note(v, now, unsent); return; }
 	note(v, now, v->n_error ? "error" : v->n_trunc ? "truncated" : "taken");
 	int k = (v->qh + v->qn) % 8;
 	if (v->q[k].cap < n + MOST_STAMP + 2) v->q[k].p = realloc(v->q[k].p, v->q[k].cap = n + MOST_STAMP + 65536);
@@ -321,7 +324,12 @@ static int control(struct dev *v, const uint8_t *s, const uint8_t *out, size_t o
 		case 0x01:
 			if (outlen > 26) outlen = 26;
 			memcpy(p, out, outlen); negotiate(v, p);
-			if (p == v->commit) { v->qn = v->bufpos = 0; if (mode_of(v, p)->format == H264) v->next = 0; arm(v, 1); }
+			if (p == v->commit) {
+				struct mode *m = mode_of(v, p);
+				v->qn = v->bufpos = v->broken = 0;
+				if (m->format == H264) v->next = v->seq = (v->seq + m->npic - 1) / m->npic * m->npic;	/* from the first picture on */
+				arm(v, 1);
+			}
 			return 0;
 		case 0x81: case 0x82: case 0x83: case 0x87:
 			memcpy(b, p, 26);
@@ -526,7 +534,7 @@ int main(int argc, char **argv)
 			if (who[i] == -2) { if (lines(0) <= 0) in = -1; break; }
 			v = &dev[who[i] / 3];
 			switch (who[i] % 3) {
-			case 0: if (read(v->timer, &x, 8) == 8) { while (x-- > 1) { v->seq++; v->next++; v->lost++; note(v, mono(), "lost"); } tick(v); } break;
+			case 0: if (read(v->timer, &x, 8) == 8) { while (x-- > 1) { v->seq++; v->next++; v->lost++; v->broken = 1; note(v, mono(), "lost"); } tick(v); } break;
 			case 1: if (v->sock == p[i].fd) serve(v); break;
 			case 2:
 				r = read(v->master, v->eb + v->elen, sizeof v->eb - v->elen);

@@ -4,7 +4,7 @@ scenario_errors() {
   front=$(link_of front)
   ./recorder check --config cameras.toml --dataset.root=errors
 
-  refused "a size that the camera does not have" 3 '320x240' '30' \
+  refused "a size that the camera does not have" 3 'nearest first' '320x240' \
     check --robot.cameras.front.width=1920
   refused "a format that the camera does not have" 3 'MJPG 320x240' \
     check --robot.cameras.front.fourcc=YUYV --dataset.encoder.codec=h264
@@ -13,12 +13,9 @@ scenario_errors() {
   refused "the camera's second node, for metadata" 3 'is not a video capture device' \
     check --robot.cameras.front.index_or_path="${front%0}1"
 
-  v4l2-ctl -d "$front" --stream-mmap --stream-count=0 >/dev/null 2>&1 &
-  local other=$!
-  until_true "another program streams" is_busy "$front"
+  use_elsewhere front
   refused "a camera that another program has" 3 "in use by another program: v4l2-ctl (process $other)" check
-  kill $other
-  wait $other || true
+  stop_elsewhere
 
   # Nobody may read the whole path to the box.
   mkdir -p /tmp/box
@@ -52,5 +49,3 @@ refused() { # WHAT CODE WORDS... COMMAND   WORDS are in what the recorder's COMM
     grep -qF -- "$word" refused.txt || { cat refused.txt >&2; fail "$what: it does not say '$word'"; }
   done
 }
-# With one buffer asked for, since who asks for none gives up its own.
-is_busy() { ! v4l2-ctl -d "$1" --set-fmt-video=width=320 >/dev/null 2>&1; }

@@ -11,6 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import coded
+import controls
+import devices
 import losses
 import pictures
 import raw
@@ -25,6 +28,9 @@ CHECKS = {
     "damage": pictures.damage,
     "drift": pictures.drift,
     "vivid": raw.vivid,
+    "controls": controls.controls,
+    "coded": coded.coded,
+    "devices": devices.devices,
 }
 MOST_SHOWN = 40
 

@@ -8,6 +8,8 @@ from rows import check_newest
 
 # Three quarters of full colour, as bars from left to right.
 BARS = [(191 * r, 191 * g, 191 * b) for r, g, b in [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1), (0, 0, 0)]]
+# What each is in a grey picture of the virtual camera: luma as in high definition.
+LUMA = (0.2126, 0.7152, 0.0722)
 # Rows of the picture without text, and columns of each bar that its neighbours do not reach.
 CLEAR_ROWS, MARGIN = slice(64, 176), 8
 # Lossy encoding, and colours rounded twice.
@@ -32,10 +34,10 @@ def check_bars(faults, where, picture, grey):
     width = picture.shape[1] // len(BARS)
     for k, expected in enumerate(BARS):
         if grey:
-            expected = (np.dot(expected, (0.299, 0.587, 0.114)),) * 3
-        found = picture[CLEAR_ROWS, k * width + MARGIN : (k + 1) * width - MARGIN].mean(axis=(0, 1))
+            expected = (np.dot(expected, LUMA),) * 3
+        bar = picture[CLEAR_ROWS, k * width + MARGIN : (k + 1) * width - MARGIN].reshape(-1, 3)
+        found, spread = bar.mean(axis=0), bar.std(axis=0).max()
         faults.expect(np.abs(found - expected).max() <= TOLERANCE, where, "bar", k, "is", found.round(), "of", expected)
-        spread = picture[CLEAR_ROWS, k * width + MARGIN : (k + 1) * width - MARGIN].std(axis=(0, 1)).max()
         faults.expect(spread <= TOLERANCE, where, "bar", k, "is not even, by", spread)
 
 

@@ -43,9 +43,13 @@ class Truth:
     def lines(self, name):
         return [line.split() for line in (self.box / name).read_text().splitlines()]
 
+    def file(self, camera):
+        """The pictures that a camera shows in a loop; numbers begin at 1."""
+        return self.box / f"{camera}.{'h264' if camera == 'side' else 'mjpeg'}"
+
     def clip(self, camera):
-        """The pictures that a camera shows in a loop: its file of concatenated JPEGs."""
-        return [b"\xff\xd8" + part for part in (self.box / f"{camera}.mjpeg").read_bytes().split(b"\xff\xd8")[1:]]
+        """The same of a camera that sends JPEGs."""
+        return [b"\xff\xd8" + part for part in self.file(camera).read_bytes().split(b"\xff\xd8")[1:]]
 
     def happened(self, device, what):
         """When it was `plugged`, `unplugged`, `frozen` or `thawed`, in ns."""

@@ -87,7 +87,7 @@ finish() { # [CODE]
 recording= log=
 ./fakeusb -c /tmp/control -p pictures.txt -s settings.txt \
   cam:front,fps=30/15,320x240=front.mjpeg cam:wrist,fps=20/10,320x240=wrist.mjpeg \
-  cam:side,off,fps=30/15,320x240=front.mjpeg,h264:320x240=side.h264 \
+  cam:side,off,depth=8,fps=30/15,320x240=front.mjpeg,h264:320x240=side.h264 \
   acm:follower,pty=/tmp/follower acm:leader,pty=/tmp/leader </dev/null >fakeusb.log &
 fakeusb=$!
 for camera in front wrist; do await_link $camera; done

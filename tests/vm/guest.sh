@@ -99,6 +99,12 @@ trace=/sys/kernel/debug/tracing
 echo 4096 >$trace/buffer_size_kb
 echo 1 >$trace/events/v4l2/v4l2_dqbuf/enable
 
+keep_frames() {
+  sed -n 's/.*v4l2_dqbuf: minor = \([0-9]*\),.* flags = \([^,]*\),.* timestamp = \([0-9]*\),.* sequence = \([0-9]*\).*/\1 \3 \4 \2/p' \
+    $trace/trace >frames.txt
+}
+trap keep_frames EXIT
+
 for scenario; do
   say "=== $scenario"
   began=$SECONDS
@@ -110,8 +116,6 @@ done
 
 [ -z "$servos" ] || kill "$servos" || { cat servos.log >&2; fail "the servos have ended"; }
 grep -q '^overrun: 0$' $trace/per_cpu/cpu0/stats || fail "the kernel's trace is not whole"
-sed -n 's/.*v4l2_dqbuf: minor = \([0-9]*\),.* flags = \([^,]*\),.* timestamp = \([0-9]*\),.* sequence = \([0-9]*\).*/\1 \3 \4 \2/p' \
-  $trace/trace >frames.txt
 usb stat
 usb quit
 wait $fakeusb

@@ -87,7 +87,7 @@ finish() { # [CODE]
 recording= log=
 ./fakeusb -c /tmp/control -p pictures.txt -s settings.txt \
   cam:front,fps=30/15,320x240=front.mjpeg cam:wrist,fps=20/10,320x240=wrist.mjpeg \
-  cam:side,off,fps=30/15,320x240=front.mjpeg,h264:320x240=side.h264 \
+  cam:side,off,depth=8,fps=30/15,320x240=front.mjpeg,h264:320x240=side.h264 \
   acm:follower,pty=/tmp/follower acm:leader,pty=/tmp/leader </dev/null >fakeusb.log &
 fakeusb=$!
 for camera in front wrist; do await_link $camera; done
@@ -98,6 +98,12 @@ udevadm settle --timeout=300
 trace=/sys/kernel/debug/tracing
 echo 4096 >$trace/buffer_size_kb
 echo 1 >$trace/events/v4l2/v4l2_dqbuf/enable
+
+keep_frames() {
+  sed -n 's/.*v4l2_dqbuf: minor = \([0-9]*\),.* flags = \([^,]*\),.* timestamp = \([0-9]*\),.* sequence = \([0-9]*\).*/\1 \3 \4 \2/p' \
+    $trace/trace >frames.txt
+}
+trap keep_frames EXIT
 
 for scenario; do
   say "=== $scenario"
@@ -110,8 +116,6 @@ done
 
 [ -z "$servos" ] || kill "$servos" || { cat servos.log >&2; fail "the servos have ended"; }
 grep -q '^overrun: 0$' $trace/per_cpu/cpu0/stats || fail "the kernel's trace is not whole"
-sed -n 's/.*v4l2_dqbuf: minor = \([0-9]*\),.* flags = \([^,]*\),.* timestamp = \([0-9]*\),.* sequence = \([0-9]*\).*/\1 \3 \4 \2/p' \
-  $trace/trace >frames.txt
 usb stat
 usb quit
 wait $fakeusb

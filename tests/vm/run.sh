@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
 here=$(realpath tests/vm)
 python=${RECORDER_PYTHON:-$(scripts/venv.sh)}
-every=(errors devices record bus unplug freeze damage drift coded vivid camera)
+every=(errors devices init record bus unplug freeze damage drift controls coded vivid camera)
 [ $# -gt 0 ] || set -- "${every[@]}"
 for scenario; do
   [ -e "$here/scenarios/$scenario.sh" ] || { echo "run.sh: no scenario $scenario; there are ${every[*]}" >&2; exit 2; }
@@ -42,8 +42,8 @@ clip() { # NAME FILTER
 }
 clip front null
 clip wrist hue=h=180
-ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=15 -frames:v 45 -c:v libx264 -profile:v baseline -threads 1 \
-  -g 15 -bf 0 -x264-params repeat-headers=1:scenecut=0 -bsf:v h264_metadata=aud=insert -f h264 "$box/side.h264"
+ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=15 -frames:v 40 -c:v libx264 -profile:v baseline -threads 1 \
+  -g 10 -bf 0 -x264-params repeat-headers=1:scenecut=0 -bsf:v h264_metadata=aud=insert -f h264 "$box/side.h264"
 
 VM_UDEV=1 VM_VERBOSE=1 VM_TIMEOUT=${VM_TIMEOUT:-1500} VM_LOG=$box/console.log VM_DMESG=$box/dmesg.log \
   "$here/vmrun.sh" "$box" bash guest.sh "$@"

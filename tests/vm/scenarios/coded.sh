@@ -1,4 +1,4 @@
-# A camera that encodes H.264 itself, one of whose pictures is damaged: those that build on it are lost with it.
+# A camera that encodes H.264 itself, two of whose pictures are damaged: those that build on them are lost with them.
 scenario_coded() {
   need_side
   echo 0 >/sys/module/uvcvideo/parameters/nodrop
@@ -6,6 +6,8 @@ scenario_coded() {
   record coded
   more side 20
   usb error side 1
-  more side 30
+  more side 13
+  usb error side 1
+  more side 20
   interrupt
 }

@@ -1,9 +1,10 @@
 # Both cameras are unplugged in the middle of an episode and plugged in again in the other order: each comes back under
-# the number that the other one had.
+# the number that the other one had. Front is configured by its stable name, wrist by its number.
 scenario_unplug() {
-  local numbers
+  local numbers wrist
   numbers=$(readlink "$(link_of front)" "$(link_of wrist)")
-  record unplug
+  wrist=$(readlink "$(link_of wrist)")
+  record unplug --robot.cameras.wrist.index_or_path="${wrist##*video}"
   more wrist 15
   usb unplug front
   usb unplug wrist

@@ -31,6 +31,7 @@ CHECKS = {
     "controls": controls.controls,
     "coded": coded.coded,
     "devices": devices.devices,
+    "init": devices.init,
 }
 MOST_SHOWN = 40
 

@@ -4,7 +4,9 @@ from dataset import episodes
 from rows import STAMP, check_account, check_encoded, recently_taken
 
 # Pictures from one key picture to the next.
-GOP = 15
+GOP = 10
+# Pictures at least that are stored as they came. A machine that is too slow repeats many, and encodes what follows.
+LEAST_WHOLE = 10
 SLICES = 1, 5  # types of NAL units
 
 
@@ -27,7 +29,7 @@ def coded(faults, truth):
         faults.expect(same, where, "row", row, "differs from what was sent")
         shown[at] = number
     fresh = episode.column(camera, "repeated").count(False)
-    faults.expect(len(shown) > fresh / 2, where, "has", len(shown), "pictures as they came, of", fresh)
+    faults.expect(len(shown) >= LEAST_WHOLE, where, "has", len(shown), "pictures as they came, of", fresh)
     frames = truth.identified(faults, where, camera, shown)
     usable, broken = set(), True
     for number, picture in sorted(pictures.items()):
@@ -37,7 +39,7 @@ def coded(faults, truth):
     check_encoded(faults, truth, episode, camera, [f for f in frames if f.picture is None or f.picture in usable])
     check_account(faults, where, episode, camera, frames)
     damaged = [f for f in frames if captured[0] < f.mono_ns < captured[-1] and f.picture not in usable]
-    corrupt = episode.summary["cameras"][camera]["dropped"].get("corrupt", 0)
+    corrupt = episode.told(camera)["dropped"].get("corrupt", 0)
     print(f"{where}: {len(captured)} rows, {len(shown)} of {fresh} pictures as they came, {corrupt} build on a damaged one")
     faults.expect(damaged and corrupt == len(damaged), where, "counts", corrupt, "corrupt pictures of", len(damaged))
 

@@ -36,8 +36,10 @@ def controls(faults, truth):
     again = changed and ["gain", str(WANTED["gain"])] in [words for _, *words in before[changed[0] + 1 :]]
     faults.expect(again, episode.name, "gain was not set again after another program's", before)
     # Every control is set before the first picture that is shown.
-    ((first, behind),) = [(gap["first_row"], gap["first_row"] + gap["rows"]) for gap in episode.summary["cameras"]["front"]["gaps"]]
+    ((first, behind),) = [(gap["first_row"], gap["first_row"] + gap["rows"]) for gap in episode.told("front")["gaps"]]
     late = [words for at, *words in after if at > episode.column("front", "captured_mono_ns")[behind]]
     faults.expect(not late, episode.name, "rows go on before the camera is set up:", late)
-    told = [event for _, event, _ in events(truth.box / "controls.json") if event["event"] == "control_changed"]
-    faults.expect(len(told) == 1, episode.name, "tells of changes", told)
+    told = [event for _, event, _ in events(truth.box / "controls.json") if event["event"] == "camera_control_changed"]
+    expected = {"camera": "front", "control": "gain", "set": 77, "found": 10, "set_back": True}
+    right = [event for event in told if event | expected == event]
+    faults.expect(len(told) == len(right) == 1, episode.name, "tells of changes", told)

@@ -12,17 +12,25 @@ class Episode:
 
     def __init__(self, root, index):
         self.root, self.index, self.name = root, index, f"{root.name} episode {index}"
+        self.names = {}  # of cameras that have another one in the data set
         self.data, self.rows = self.table("data"), self.table("recorder/rows")
         self.summary = json.loads((root / f"recorder/episodes/chunk-000/file-{index:03d}.json").read_text())
 
     def table(self, series):
         return pq.read_table(self.root / series / f"chunk-000/file-{self.index:03d}.parquet").to_pydict()
 
+    def key(self, camera):
+        return f"observation.images.{self.names.get(camera, camera)}"
+
     def column(self, camera, name):
-        return self.rows[f"observation.images.{camera}/{name}"]
+        return self.rows[f"{self.key(camera)}/{name}"]
+
+    def told(self, camera):
+        """What its summary tells of a camera."""
+        return self.summary["cameras"][self.names.get(camera, camera)]
 
     def video(self, camera):
-        return av.open(str(self.root / f"videos/observation.images.{camera}/chunk-000/file-{self.index:03d}.mp4"))
+        return av.open(str(self.root / f"videos/{self.key(camera)}/chunk-000/file-{self.index:03d}.mp4"))
 
     def samples(self, camera):
         """The bytes of its video's frames."""

@@ -1,8 +1,10 @@
 """What the recorder says of the devices, against what they were made as."""
 
 import json
+import re
 
-from rows import STAMP
+from dataset import episodes
+from rows import STAMP, check_arm, check_stamped
 
 CAMERAS = {
     "front": [("MJPG", [30, 15])],
@@ -44,9 +46,25 @@ def devices(faults, truth):
     users = {c["path"]: [user["name"] for user in c["in_use_by"]] for c in busy if c["in_use_by"]}
     faults.expect(users == {path_of("front"): ["v4l2-ctl"]}, "cameras are in use by", users)
     # Each picture names the camera that took it.
-    shots = {shot["camera"]: shot["file"] for shot in told["snapshots"]}
+    taken = json.loads((truth.box / "snapshots.json").read_text())["snapshots"]
+    shots = {shot["camera"]: shot["file"] for shot in taken}
     for name in CAMERAS:
         picture = (truth.box / shots[path_of(name)]).read_bytes() if shots.get(path_of(name)) else b""
         match = STAMP.search(picture[:512])
         faults.expect(match and match[1].decode() == name, name, "has the picture", shots.get(path_of(name)), match)
     print(f"devices: {len(cameras)} cameras, {len(told['serial_ports'])} serial ports, {len(shots)} pictures")
+
+
+def init(faults, truth):
+    """Each camera is recorded under the name that lab.toml gives to its stable name, and each arm in its own place."""
+    (episode,) = episodes(faults, truth.box / "init", 1)
+    tables = (truth.box / "lab.toml").read_text().split("\n[")
+    paths = {re.match(r"robot\.cameras\.(\w+)\]", t): re.search(r'^index_or_path = "(.*)"', t, re.M) for t in tables}
+    names = {path[1]: table[1] for table, path in paths.items() if table and path}
+    faults.expect(set(names) == {path_of("front"), path_of("wrist")}, "lab.toml has the cameras", names)
+    for camera in ("front", "wrist"):
+        episode.names[camera] = names.get(path_of(camera))
+        check_stamped(faults, truth, episode, camera)
+    check_arm(faults, truth, episode)
+    fresh = episode.rows["arm/state_reused"].count(False)
+    print(f"init: {names}, {len(episode.data['index'])} rows, {fresh} with the arm")

@@ -59,7 +59,7 @@ def check_loss(faults, truth, episode, camera, gone, returned):
     faults.expect(missing <= most, where, "holds a picture", missing, "before the last")
     faults.expect(captured[behind] > gone_ns, where, "goes on with a picture of before it went")
     # The summary tells the gap.
-    told = episode.summary["cameras"][camera]["gaps"]
+    told = episode.told(camera)["gaps"]
     told_rows = [(gap["first_row"], gap["first_row"] + gap["rows"]) for gap in told]
     faults.expect(told_rows == gaps, where, "the summary tells gaps", told_rows, "rows", gaps)
     # Events tell it once, in time.

@@ -21,7 +21,7 @@ def damage(faults, truth):
             continue
         within = [truth.pictures[camera][n] for n in range(numbers[0], numbers[-1])]
         of = {kind: sum(p.outcome == kind for p in within) for kind in ("error", "truncated", "dropped", "lost")}
-        summary = episode.summary["cameras"][camera]
+        summary = episode.told(camera)
         print(f"{where}: {of} of {len(within)} pictures; rows drop {summary['dropped']}, the driver {summary['sequence_gaps']}")
         for kind in ("error", "truncated", "dropped"):
             faults.expect(of[kind] == DAMAGED, where, "has", of[kind], kind, "pictures in the middle")
@@ -48,7 +48,7 @@ def drift(faults, truth):
             first, last = (truth.pictures[camera][n] for n in (numbers[0], numbers[-1]))
             rate = (last.sequence - first.sequence) / (last.mono_ns - first.mono_ns) * 1e9
             faults.expect(abs(rate / hertz - share) < 0.005, where, "was to run at", share * hertz, "Hz, and did at", rate)
-            summary = episode.summary["cameras"][camera]
+            summary = episode.told(camera)
             count = summary["repeated"] if consequence == "repeated" else summary["dropped"].get("superseded", 0)
             print(f"{where}: {rate:.3f} Hz of {hertz}: {summary['repeated']} rows repeat, {summary['dropped']} dropped")
             if camera == "front":

@@ -78,7 +78,7 @@ pub enum Event {
     /// It delivers enough again.
     CameraSlowOver { camera: String, hertz: f64, target_hertz: f64 },
     /// Somebody else has changed a control of a camera, which is set back or left alone.
-    CameraControlChanged { camera: String, control: String, set: i64, found: i64, set_back: bool },
+    ControlChanged { camera: String, control: String, set: i64, found: i64, set_back: bool },
     /// Something is wrong with a motor, once for as long as it lasts; what becomes of the motor.
     ArmFault { arm: &'static str, motor: String, kind: &'static str, reason: String, held: Held },
     /// It is over.
@@ -149,7 +149,7 @@ names! {
     DeviceFailing = "device_failing",
     CameraSlow = "camera_slow",
     CameraSlowOver = "camera_slow_over",
-    CameraControlChanged = "camera_control_changed",
+    ControlChanged = "control_changed",
     ArmFault = "arm_fault",
     ArmFaultOver = "arm_fault_over",
     LeaderSilent = "leader_silent",
@@ -176,7 +176,7 @@ impl Event {
             Event::Recovered { .. }
             | Event::DeviceLost { .. }
             | Event::CameraSlow { .. }
-            | Event::CameraControlChanged { .. }
+            | Event::ControlChanged { .. }
             | Event::ArmFault { .. }
             | Event::LeaderSilent
             | Event::EncoderReplaced { .. }

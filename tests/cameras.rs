@@ -2,6 +2,7 @@
 //! summary tells of their beat; and how soon they are recorded.
 
 mod cameras_support;
+mod media;
 mod outages;
 mod run_support;
 
@@ -10,6 +11,7 @@ use outages::Outages;
 use recorder::account::ControlChange;
 use recorder::devices::Devices;
 use recorder::events::{Event, Heard, Severity, Told};
+use recorder::frame::DropReason;
 use run_support::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -120,7 +122,7 @@ async fn a_control_that_somebody_changes_is_told_and_in_the_summary() {
     let root = dir.path().join("set");
     let manners = Manners { changed: Some((3.0, change())), ..Manners::default() };
     let told = play(&root, &[("dataset.episode_time_s", "8")], front(manners)).await;
-    let [changed] = named(&told, "camera_control_changed")[..] else { panic!("{told:?}") };
+    let [changed] = named(&told, "control_changed")[..] else { panic!("{told:?}") };
     assert!((3.0..4.1).contains(&seconds(changed)) && changed.severity == Severity::Warning, "{changed:?}");
     assert_eq!(changed.text, "camera front: gain was set to 12 and found at 80: it is set back");
     let summary = summaries(&root).remove(0);
@@ -146,6 +148,21 @@ async fn a_frozen_camera_is_noticed_within_two_seconds_and_opened_again() {
     assert!(lost.text.contains("no picture for 1.9 s"), "{lost:?}");
     assert!((5.1..5.3).contains(&seconds(back)), "{back:?}");
     assert_eq!(named(&told, "camera_slow").len(), 0, "a freeze is no low rate: {told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_whose_format_is_lost_is_noticed_within_two_seconds_and_set_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("set");
+    let manners = Manners { resized: Some((3.01, media::textured(64, 48, 0))), ..Manners::default() };
+    let told = play(&root, &[("dataset.episode_time_s", "10")], front(manners)).await;
+    let [lost] = named(&told, "device_lost")[..] else { panic!("{told:?}") };
+    assert!((4.9..=5.0).contains(&seconds(lost)), "{lost:?}");
+    assert!(lost.text.contains("its pictures are not 160x120 any more"), "{lost:?}");
+    assert_eq!(named(&told, "device_back").len(), 1, "{told:?}");
+    let summary = summaries(&root).remove(0);
+    let dropped = &summary.cameras["front"].counters.dropped;
+    assert!((55..=58).contains(&dropped[&DropReason::WrongSize]), "{dropped:?}");
 }
 
 /// From the worst moment on: right after a try in vain.

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Rank, Stamp};
 use crate::config::schema;
 use crate::devices::OpenCamera;
 use crate::events::Event;
-use crate::frame::CameraIndex;
+use crate::frame::{CameraIndex, DropReason};
 use crate::metrics;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use source::Source;
@@ -131,6 +131,7 @@ fn deliver(
     let warm_up = if arguments.reopened { Duration::ZERO } else { arguments.config.warm_up() };
     let warm_ns = opened.mono_ns + warm_up.as_nanos() as u64;
     let (mut heard_ns, mut patience) = (opened.mono_ns, FIRST_PICTURE);
+    let mut sized_ns = opened.mono_ns;
     let (mut last, mut passed_over) = (None, 0_u64);
     let mut watch = Watch::new(arguments, &mode, opened);
     let interval = ::metrics::histogram!(metrics::CAPTURE_INTERVAL, "camera" => name.clone());
@@ -152,6 +153,12 @@ fn deliver(
             Ok(frame) => CoordinatorMessage::Frame(Arc::new(frame)),
             Err(reason) => CoordinatorMessage::FrameDropped { camera: arguments.index, sequence, captured, reason },
         };
+        if !matches!(message, CoordinatorMessage::FrameDropped { reason: DropReason::WrongSize, .. }) {
+            sized_ns = arrived.mono_ns;
+        } else if arrived.mono_ns - sized_ns >= LONGEST_SILENCE.as_nanos() as u64 {
+            let (camera, width, height) = (name.as_str().into(), mode.width, mode.height);
+            return Err(CameraError::FormatLost { camera, width, height });
+        }
         watch.picture(camera, sequence, captured, arrived);
         if captured.mono_ns < warm_ns {
             passed_over += 1;
@@ -210,7 +217,7 @@ impl Watch<'_> {
         }
         self.looked_ns = arrived.mono_ns;
         for Change { control, set, found, set_back, words } in camera.look_after() {
-            let event = Event::CameraControlChanged { camera: name.clone(), control, set, found, set_back };
+            let event = Event::ControlChanged { camera: name.clone(), control, set, found, set_back };
             self.tell(arrived, event, format!("camera {name}: {words}"));
         }
     }

@@ -97,6 +97,11 @@ pub enum CameraError {
     /// The device went away or gave up: it must be opened anew.
     #[error("camera {camera}: {path} stopped delivering ({words}): check its cable; it is opened again by itself")]
     Lost { camera: Box<str>, path: PathBuf, words: String },
+    /// All its pictures have another size than it was set to.
+    #[error(
+        "camera {camera}: its pictures are not {width}x{height} any more, as it was set to: it is opened again by itself"
+    )]
+    FormatLost { camera: Box<str>, width: u32, height: u32 },
     /// A bug in the camera's thread.
     #[error(
         "camera {camera}: its thread panicked ({words}): a bug, please report it; the camera is opened again by itself"

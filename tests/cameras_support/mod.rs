@@ -24,6 +24,8 @@ pub struct Manners {
     pub lossy: Option<(f64, f64)>,
     /// From then on there is no picture, until it is opened anew.
     pub frozen: Option<f64>,
+    /// From then on its pictures are this one, until it is opened anew.
+    pub resized: Option<(f64, Vec<u8>)>,
     /// What is found when its controls are looked at from then on, once.
     pub changed: Option<(f64, Change)>,
     pub causes: Vec<String>,
@@ -31,18 +33,20 @@ pub struct Manners {
 
 /// The front camera has these manners; the others none. Whatever type is configured, they are synthetic.
 pub fn front(manners: Manners) -> Devices {
-    let has_frozen = Arc::new(AtomicBool::new(false));
+    let has_failed = Arc::new(AtomicBool::new(false));
     Devices {
         camera: Arc::new(move |name, config, clock, rank| {
             let mut manners = if name == "front" { manners.clone() } else { Manners::default() };
             // Opened anew it is well.
-            manners.frozen = manners.frozen.filter(|_| !has_frozen.load(Ordering::Relaxed));
+            if has_failed.load(Ordering::Relaxed) {
+                (manners.frozen, manners.resized) = (None, None);
+            }
             let kind = schema::CameraKind::Synthetic;
             let real = schema::Camera { kind, fps: manners.fps.unwrap_or(config.fps), ..config.clone() };
             let inner = camera::open(name, &real, clock, rank)?;
             let mode = Mode { fps: (config.fps, 1), ..inner.mode().clone() };
-            let (clock, has_frozen) = (clock.clone(), has_frozen.clone());
-            Ok(Box::new(Mannered { inner, mode, manners, clock, has_frozen, uncounted: 0 }))
+            let (clock, has_failed) = (clock.clone(), has_failed.clone());
+            Ok(Box::new(Mannered { inner, mode, manners, clock, has_failed, uncounted: 0 }))
         }),
         ..Devices::default()
     }
@@ -53,7 +57,7 @@ struct Mannered {
     mode: Mode,
     manners: Manners,
     clock: Arc<dyn Clock>,
-    has_frozen: Arc<AtomicBool>,
+    has_failed: Arc<AtomicBool>,
     uncounted: u64,
 }
 
@@ -67,7 +71,7 @@ impl Camera for Mannered {
     }
 
     fn next(&mut self, timeout: Duration) -> Result<Picture<'_>, CameraError> {
-        let Mannered { inner, manners, clock, has_frozen, uncounted, .. } = self;
+        let Mannered { inner, manners, clock, has_failed, uncounted, .. } = self;
         let picture = inner.next(timeout)?;
         let at = seconds(clock.now().mono_ns);
         let is_in = |span: Option<(f64, f64)>| span.is_some_and(|(from, to)| (from..to).contains(&at));
@@ -79,10 +83,15 @@ impl Camera for Mannered {
             return Err(CameraError::Timeout);
         }
         if manners.frozen.is_some_and(|from| at >= from) {
-            has_frozen.store(true, Ordering::Relaxed);
+            has_failed.store(true, Ordering::Relaxed);
             return Err(CameraError::Timeout);
         }
-        Ok(Picture { sequence: picture.sequence - *uncounted, ..picture })
+        let sequence = picture.sequence - *uncounted;
+        if let Some((_, data)) = manners.resized.as_ref().filter(|(from, _)| at >= *from) {
+            has_failed.store(true, Ordering::Relaxed);
+            return Ok(Picture { sequence, data, ..picture });
+        }
+        Ok(Picture { sequence, ..picture })
     }
 
     fn look_after(&mut self) -> Vec<Change> {

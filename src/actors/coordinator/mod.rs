@@ -311,7 +311,7 @@ impl CoordinatorState {
 
     /// What the take's summary tells of it too.
     fn note(&mut self, event: &Event) {
-        let Event::CameraControlChanged { camera, control, set, found, set_back } = event else { return };
+        let Event::ControlChanged { camera, control, set, found, set_back } = event else { return };
         let index = self.arguments.cameras.iter().position(|known| known.name == *camera);
         if let Some((report, index)) = self.open.as_mut().zip(index) {
             let (row, control) = (report.rows, control.clone());

@@ -136,9 +136,14 @@ const GOP: usize = 8;
 
 /// A clip of numbered pictures as a camera would encode them: a byte stream, and its access units.
 fn clip(path: &Path) -> Vec<Vec<u8>> {
+    clip_in(path, "limited")
+}
+
+fn clip_in(path: &Path, range: &str) -> Vec<Vec<u8>> {
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(Stamp::default()));
     let mut source = camera::open("clip", &Camera::new(CameraKind::Synthetic, W, H), &clock, Rank(0)).unwrap();
-    let config = config(SMALL, Path::new("unused"), &[("dataset.encoder.gop", &GOP.to_string())]);
+    let overrides = [("dataset.encoder.gop", &*GOP.to_string()), ("dataset.encoder.color_range", range)];
+    let config = config(SMALL, Path::new("unused"), &overrides);
     let mut encoder = VideoStream::open(run::stream_params(&config, W, H), Device::Cpu).unwrap();
     let budget = Budget::new(usize::MAX, usize::MAX);
     let units: Vec<Vec<u8>> = (0..CLIP)
@@ -242,6 +247,35 @@ async fn a_camera_s_own_h264_is_stored_as_it_came() {
         assert!((least..=90).contains(&stored), "{stored} of 90 at {fps} a second");
         let other = if more.contains(&copy) { "mjpeg" } else { "h264" };
         assert_eq!(shape(&root, "wrist")["info"]["video.codec"], other);
+    }
+}
+
+/// The range is the camera's, whatever is configured: in the pictures, in the file's own words, and in info.json.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_uses_all_values_is_recorded_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("clip.h264");
+    let path = file.display().to_string();
+    for (camera, configured, pix_fmt, word) in [
+        ("full", "limited", "yuvj420p", "pc"),
+        ("limited", "full", "yuv420p", "tv"),
+        ("full", "full", "yuvj420p", "pc"),
+    ] {
+        let units = clip_in(&file, camera);
+        let root = dir.path().join(format!("{camera}-{configured}"));
+        let range = [("dataset.encoder.color_range", configured)];
+        let config = config(SMALL, &root, &[&encodes_itself(&path, "20")[..], &range].concat());
+        assert_eq!(record(&config, simulated(), backend::standard()).await.saved, 2);
+        pictures_are_stored_as_they_came(&root, 2, &units);
+        assert_eq!(shape(&root, "front")["info"]["video.pix_fmt"], pix_fmt);
+        let video = root.join("videos/observation.images.front/chunk-000/file-000.mp4");
+        let mut command = Command::new("ffprobe");
+        command.args(["-v", "error", "-show_entries", "frame=color_range:stream=color_range", "-of", "csv=p=0"]);
+        let output = command.arg(&video).output().expect("ffprobe is needed: scripts/setup.sh --test installs it");
+        let words = String::from_utf8(output.stdout).unwrap();
+        let words: Vec<&str> =
+            words.lines().map(|line| line.trim_matches(',')).filter(|line| !line.is_empty()).collect();
+        assert_eq!(words, vec![word; Rows::read(&root, 0).len() + 1], "of the file, and of each picture");
     }
 }
 

@@ -12,6 +12,8 @@
 use super::error::DatasetError;
 use super::mp4_boxes::{self as boxes, SampleIndex};
 use super::sample_entry::sample_entry;
+use crate::codec::bitstream::nal_units;
+use crate::codec::sps::Sps;
 use crate::codec::{Fragment, SampleFormat, jpeg};
 use crate::config::schema::ColorRange;
 use shiguredo_mp4::boxes::SampleEntry;
@@ -111,8 +113,12 @@ impl Mp4Writer {
         self.check(fragment)?;
         let mut bytes = Vec::new();
         let mut header = None;
+        let full_range = self.entry.is_none() && is_full_range(fragment);
         if self.entry.is_none() {
-            let entry = sample_entry(&self.track, &fragment.format).map_err(self.defect())?;
+            // A camera that has encoded its video itself has chosen the range.
+            let color_range = if full_range { ColorRange::Full } else { self.track.color_range };
+            let entry =
+                sample_entry(&VideoTrack { color_range, ..self.track }, &fragment.format).map_err(self.defect())?;
             bytes.extend(boxes::file_type(&fragment.format).map_err(self.defect())?);
             let placeholder = bytes.len() as u64;
             bytes.extend(boxes::placeholder());
@@ -139,6 +145,7 @@ impl Mp4Writer {
                 (SampleFormat::Mjpeg, Some(first)) => {
                     jpeg::parse(&first.data).ok().and_then(|jpeg| jpeg.pixel_format())
                 }
+                (SampleFormat::H264 { .. }, _) if full_range => Some("yuvj420p"),
                 _ => None,
             };
             self.placeholder = placeholder;
@@ -208,4 +215,11 @@ impl Mp4Writer {
     fn defect(&self) -> impl FnOnce(shiguredo_mp4::Error) -> DatasetError + use<> {
         DatasetError::encode(format!("{}: cannot build the mp4 boxes", self.path.display()))
     }
+}
+
+/// H.264 that says itself that it uses all values.
+fn is_full_range(fragment: &Fragment) -> bool {
+    let first = fragment.samples.first().filter(|_| matches!(*fragment.format, SampleFormat::H264 { .. }));
+    let sps = first.and_then(|first| nal_units(&first.data).find(|nal| nal[0] & 0x1f == 7).and_then(Sps::parse));
+    sps.is_some_and(|sps| sps.range == ColorRange::Full)
 }

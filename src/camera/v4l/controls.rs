@@ -104,8 +104,11 @@ fn of(description: Description) -> Described {
     }
 }
 
+/// Id, name, kind, and a menu's entries.
+type Usual = (u32, &'static str, Kind, &'static [(i64, &'static str)]);
+
 /// What webcams have, for devices whose description cannot be read: without their ranges, which they then hold themselves.
-const USUAL: [(u32, &str, Kind, &[(i64, &str)]); 17] = [
+const USUAL: [Usual; 17] = [
     (0x0098_0900, "brightness", Kind::Number, &[]),
     (0x0098_0901, "contrast", Kind::Number, &[]),
     (0x0098_0902, "saturation", Kind::Number, &[]),
@@ -135,7 +138,7 @@ const USUAL: [(u32, &str, Kind, &[(i64, &str)]); 17] = [
     (0x009a_090d, "zoom_absolute", Kind::Number, &[]),
 ];
 
-fn usual(&(id, name, kind, entries): &(u32, &str, Kind, &[(i64, &str)])) -> Described {
+fn usual(&(id, name, kind, entries): &Usual) -> Described {
     let (minimum, maximum) = if kind == Kind::Switch { (0, 1) } else { (i32::MIN.into(), i32::MAX.into()) };
     let entries = entries.iter().map(|(number, name)| (*number, (*name).to_string())).collect();
     let name = name.into();

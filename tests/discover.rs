@@ -93,6 +93,8 @@ fn arms_are_found_and_told_apart_where_that_can_be_known() {
     follower.command("write all Homing_Offset 77").unwrap();
     strong.command("write all Homing_Offset 78").unwrap();
     strong.command("write all Present_Voltage 121").unwrap();
+    // As on a machine that is busy, or behind a bridge.
+    strong.command("slow 100").unwrap();
     let held = |register: &str| -> Vec<i64> {
         let words = leader.command(&format!("read all {register}")).unwrap();
         words.split(' ').map(|word| word.parse().unwrap()).collect()

@@ -98,11 +98,12 @@ mod tests {
         // 18.4 and 23.0 MB/s.
         let vga = offers(&[("YUYV", 640, 480, 30.0), ("MJPG", 1920, 1080, 60.0)]);
         let large = offers(&[("YUYV", 640, 480, 30.0), ("YUYV", 1280, 720, 12.5)]);
+        let huge = offers(&[("YUYV", 1920, 1080, 30.0)]);
         let only_jpeg = offers(&[("MJPG", 1920, 1080, 60.0)]);
         let (one, other, fast) = (usb(1, 480.0), usb(3, 480.0), usb(2, 5000.0));
         let load = |name, usb, offers| Load { name, usb, offers };
         for (cameras, expected) in [
-            (vec![load("a", &one, &large)], 0),
+            (vec![load("a", &one, &huge)], 0),
             (vec![load("a", &one, &vga), load("b", &one, &vga)], 0),
             (vec![load("a", &one, &vga), load("b", &one, &large)], 1),
             (vec![load("a", &one, &vga), load("b", &one, &vga), load("c", &one, &vga)], 1),

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 /// How long answers to a ping of all are waited for: as `recorder setup-motors` does for ids below 100.
 const WINDOW: Duration = Duration::from_millis(300);
-/// What one servo is waited for.
-const PATIENCE: Duration = Duration::from_millis(60);
-/// Further tries of one question.
-const RETRIES: u32 = 2;
+/// What a servo that is there is waited for, on a machine that is busy too.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// What a servo is waited for of which nothing was heard, once the first such has cost [`PATIENCE`].
+const UNSURE: Duration = Duration::from_millis(60);
+/// What one try waits: far longer than a follower in use could, since what comes later than its try is not believed.
+const TRY: Duration = Duration::from_millis(250);
 /// Servos run on what they are built for: above this only those for 12 V, which an SO-101 leader does not have.
 const LEADERS_MOST_VOLTS: f64 = 9.0;
 
@@ -71,25 +73,17 @@ pub struct Heard {
     pub arm: Option<Arm>,
 }
 
-/// Asks a port at the rate of an arm's servos. A silent one costs about half a second.
+/// Asks a port at the rate of an arm's servos. A silent one costs about a second.
 pub fn ask(path: &str, known: &[Known]) -> Result<Heard, ArmError> {
     let motors = MOTORS.map(|(name, id)| Motor { id, name });
     let mut bus = Bus::open(path, motors.to_vec(), false)?;
-    bus.retries = RETRIES;
+    bus.patience = TRY;
     let scan = bus.scan(WINDOW)?;
     let mut ids = scan.ids.clone();
+    // Not everything that answers its own id answers a ping to all, nor in time.
+    ids.extend(pinged(&mut bus, &ids)?);
     ids.sort_unstable();
     ids.dedup();
-    if ids.is_empty() {
-        // Not everything that answers its own id answers a ping to all.
-        for (_, id) in MOTORS {
-            match bus.ping(id, soon()) {
-                Ok(()) => ids.push(id),
-                Err(error) if error.is_fatal() => return Err(error),
-                Err(_) => {}
-            }
-        }
-    }
     let mut servos = Vec::new();
     for id in ids {
         let model = told(bus.read(id, reg::MODEL, soon()))?;
@@ -99,6 +93,28 @@ pub fn ask(path: &str, known: &[Known]) -> Result<Heard, ArmError> {
     }
     let arm = if is_so101(&servos) { Some(arm(&servos, held(&mut bus)?.as_ref(), known)) } else { None };
     Ok(Heard { servos, garbled: scan.garbled, arm })
+}
+
+/// Those ids of an arm that are not `heard` yet and answer a ping of their own.
+fn pinged(bus: &mut Bus, heard: &[u8]) -> Result<Vec<u8>, ArmError> {
+    let mut missing: Vec<u8> = MOTORS.map(|(_, id)| id).into_iter().filter(|id| !heard.contains(id)).collect();
+    let mut found = Vec::new();
+    let patient = soon();
+    // Where some answer, the others are waited for as long.
+    for is_sure in [!heard.is_empty(), true] {
+        for id in std::mem::take(&mut missing) {
+            let deadline = if is_sure { soon() } else { patient.max(Instant::now() + UNSURE) };
+            match bus.ping(id, deadline) {
+                Ok(()) => found.push(id),
+                Err(error) if error.is_fatal() => return Err(error),
+                Err(_) => missing.push(id),
+            }
+        }
+        if is_sure || found.is_empty() {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 fn soon() -> Instant {

@@ -7,7 +7,7 @@ Independent of the recorder's own simulator on purpose: what one side gets wrong
 CALIBRATIONS holds follower.json and leader.json, whose ranges and offsets stand in the servos' registers. The leader
 moves by itself; the follower moves towards its goals, as fast as a servo can. LOG gets a line for each exchange:
 
-    ARM read MONO_NS P1 ... P6       positions, in steps, when all six were asked for at once
+    ARM read MONO_NS P1 ... P6       positions, in steps, when several were asked for at once; - for those that were not
     ARM goal MONO_NS P1 ... P6       goals, when all six were given at once
     ARM torque MONO_NS ID ON JUMP    torque switched; JUMP: steps from the position to the goal it starts with
 
@@ -100,8 +100,8 @@ class Arm:
         if instruction == SYNC_READ:
             address, length, *ids = parameters
             self.reply(*((i, self.servos[i].registers[address : address + length]) for i in ids if i in self.servos))
-            if address == POSITION and len(ids) == 6:
-                self.note("read", now_ns, *(self.servos[i].get(POSITION) for i in ids))
+            if address == POSITION:
+                self.note("read", now_ns, *(s.get(POSITION) if i in ids else "-" for i, s in self.servos.items()))
         elif instruction == SYNC_WRITE:
             address, length, *rest = parameters
             for k in range(0, len(rest), 1 + length):

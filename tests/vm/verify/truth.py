@@ -33,7 +33,8 @@ class Truth:
         self.exchanges = defaultdict(list)
         if (box / "servos.txt").exists():
             for arm, kind, mono_ns, *values in self.lines("servos.txt"):
-                self.exchanges[arm, kind].append((int(mono_ns), tuple(map(int, values))))
+                values = tuple(None if value == "-" else int(value) for value in values)
+                self.exchanges[arm, kind].append((int(mono_ns), values))
         self.frames = defaultdict(list)
         for minor, mono_ns, sequence, flags in self.lines("frames.txt"):
             owners = [node for node in self.nodes if node.minor == int(minor) and node.plugged_ns < int(mono_ns)]

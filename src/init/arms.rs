@@ -83,9 +83,9 @@ pub fn asked<'a>(arms: Arms<'a>, person: &mut dyn Ask) -> Result<Arms<'a>, Left>
         };
         chosen.push(free.remove(choice));
     }
-    Ok(match chosen.as_slice() {
-        &[follower, leader] => Arms::One { follower, leader },
-        &[a, b, c, d] => Arms::Two { followers: [a, b], leaders: [c, d] },
+    Ok(match *chosen.as_slice() {
+        [follower, leader] => Arms::One { follower, leader },
+        [a, b, c, d] => Arms::Two { followers: [a, b], leaders: [c, d] },
         _ => Arms::Unknown(found),
     })
 }

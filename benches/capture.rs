@@ -44,10 +44,13 @@ const CAMERAS: usize = 20;
 /// More than two cores encode.
 const MANY: usize = 12;
 
+type Section = fn(&[Vec<u8>]) -> Result<()>;
+type Work<'a> = Box<dyn FnMut(&[u8]) + 'a>;
+
 fn main() -> Result<()> {
     // Cargo passes `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let sections: [(&str, fn(&[Vec<u8>]) -> Result<()>); 4] = [
+    let sections: [(&str, Section); 4] = [
         ("parts", parts),
         ("age", |pictures| age(pictures, 2, SECONDS)),
         ("busy", |pictures| age(pictures, MANY, BUSY_SECONDS)),
@@ -97,7 +100,7 @@ fn pictures() -> Result<Vec<Vec<u8>>> {
 fn parts(pictures: &[Vec<u8>]) -> Result<()> {
     let mut decoder = Decoder::new()?;
     let mut picture = I420::grey(WIDTH as u32, HEIGHT as u32, ColorRange::Limited);
-    let mut works: [(&str, Box<dyn FnMut(&[u8])>); 4] = [
+    let mut works: [(&str, Work); 4] = [
         ("its structure", Box::new(|jpeg| drop(black_box(jpeg::parse(black_box(jpeg)))))),
         ("one owned copy", Box::new(|jpeg| drop(black_box(jpeg.to_vec())))),
         ("a new libjpeg decoder", Box::new(|_| drop(black_box(Decompressor::new())))),

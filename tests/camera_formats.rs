@@ -193,7 +193,7 @@ fn pictures_are_stored_as_they_came(root: &Path, episodes: usize, units: &[Vec<u
         let mut before: Option<usize> = None;
         for (row, &n) in sequence.iter().enumerate() {
             let repeats = row > 0 && sequence[row - 1] == n;
-            let may = !repeats && (n % CLIP % GOP == 0 || before.is_some_and(|before| before + 1 == n));
+            let may = !repeats && ((n % CLIP).is_multiple_of(GOP) || before.is_some_and(|before| before + 1 == n));
             let sample = index.read_sample(&file, row).unwrap();
             let unit = annex_b_units(&units[n % CLIP]);
             assert_eq!(nal_units(&sample).eq(unit), may, "episode {episode}, row {row}, picture {n}");

@@ -15,6 +15,9 @@ use recorder::frame::{DropReason, Frame, PixelFormat};
 use std::sync::Arc;
 use turbojpeg::Subsamp;
 
+/// A value of one range in another.
+type Scale = fn(f64) -> f64;
+
 /// Luma and chroma of a pixel in limited range: smooth, and different in all four corners.
 fn yuv(x: usize, y: usize, width: usize, height: usize) -> [f64; 3] {
     let (x, y) = (x as f64 / width as f64, y as f64 / height as f64);
@@ -76,7 +79,7 @@ fn raw_values_are_bt_601s() {
             let frame = frame(bytes.clone(), format, width as u32, height as u32);
             raw::read(&frame, &mut picture).unwrap();
             let from = if format == PixelFormat::Grey { ColorRange::Full } else { ColorRange::Limited };
-            let (luma, chroma): (fn(f64) -> f64, fn(f64) -> f64) = match (from, range) {
+            let (luma, chroma): (Scale, Scale) = match (from, range) {
                 (ColorRange::Full, ColorRange::Limited) => {
                     (|y| 16.0 + y * 219.0 / 255.0, |c| 128.0 + (c - 128.0) * 224.0 / 255.0)
                 }
@@ -156,7 +159,7 @@ fn odd_sizes_are_shown_to_their_edges() {
             let colour = |x: usize, y: usize| [(x * 255 / width) as u8, (y * 255 / height) as u8, 90];
             let jpeg = media::jpeg(width, height, subsampling, 95, colour);
             let picture = frame(jpeg.clone(), PixelFormat::Mjpg, w, h);
-            let shown = ffmpeg_h264(&samples(encode(&params(Codec::H264, w, h), &[picture.clone()])));
+            let shown = ffmpeg_h264(&samples(encode(&params(Codec::H264, w, h), std::slice::from_ref(&picture))));
             let reference = turbojpeg::decompress(&jpeg, turbojpeg::PixelFormat::RGB).unwrap();
             let mut sum = 0.0;
             for (i, expected) in reference.pixels.chunks(3).enumerate() {

@@ -42,6 +42,8 @@ def coded(faults, truth):
     damaged = [f for f in frames if captured[0] < f.mono_ns < captured[-1] and f.picture not in usable]
     corrupt = episode.told(camera)["dropped"].get("corrupt", 0)
     print(f"{where}: {len(captured)} rows, {len(shown)} of {fresh} pictures as they came, {corrupt} build on a damaged one")
+    errors = sum(p.outcome == "error" and captured[0] < p.mono_ns < captured[-1] for p in pictures.values())
+    faults.expect(errors == 2, where, "has", errors, "damaged pictures in the middle")
     faults.expect(damaged and corrupt == len(damaged), where, "counts", corrupt, "corrupt pictures of", len(damaged))
 
 

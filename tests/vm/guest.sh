@@ -62,14 +62,34 @@ need_servos() { # servos.txt gets what they are asked and answer
   say "the servos are $ready"
 }
 
+patiently() { # COMMAND...   on a machine that is too slow for them, servos may answer too late to be opened
+  for ((k = 0; k < 5; k++)); do
+    "$@" && return
+    say "once more: $1"
+  done
+  fail "$*"
+}
+
 # Recordings in the background. NAME.json gets the log, with every event.
 record() { # NAME ARGUMENTS...   until the first episode has begun
-  local name=$1
-  shift
-  log=$name.log
-  ./recorder --config "${config:-cameras.toml}" --dataset.root="$name" --log.file="$name.json" --log.format=json "$@" >"$log" 2>&1 &
+  log=$1.log
+  patiently begins "$@"
+}
+begins() {
+  rm -f "$1.json"
+  ./recorder --config "${config:-cameras.toml}" --dataset.root="$1" --log.file="$1.json" --log.format=json "${@:2}" \
+    >"$log" 2>&1 &
   recording=$!
-  until_true "the episode has begun" grep -q 'recording episode' "$log"
+  for ((i = 0; i < 600; i++)); do
+    grep -q 'recording episode' "$log" && return
+    kill -0 $recording 2>/dev/null || break
+    rest 0.3
+  done
+  kill $recording 2>/dev/null || true
+  wait $recording || true
+  recording=
+  cat "$log" >&2
+  return 1
 }
 told() { until_true "$*" grep -q "\"event\":\"$1\".*${2-}" "${log%.log}.json"; }
 interrupt() { # the episode is saved

@@ -28,7 +28,7 @@ scenario_errors() {
   ./recorder check --config cameras.toml --dataset.root=errors
   usb unplug front
   until_true "front's link is gone" no_link front
-  refused "an absent camera" 3 "camera front: $front does not exist" "$(link_of wrist)" ''
+  refused "an absent camera" 3 "camera front: $front does not exist" "$(link_of wrist)"
   [ ! -e errors ] || fail "a run without a camera leaves a data set"
   usb plug front
   await_link front
@@ -39,7 +39,7 @@ refused() { # WHAT CODE WORDS... COMMAND   WORDS are in what the recorder's COMM
   shift 2
   command=() words=()
   while [ $# -gt 0 ]; do
-    case $1 in check | --* | '') command+=(${1:+"$1"}) ;; *) words+=("$1") ;; esac
+    case $1 in check | --*) command+=("$1") ;; *) words+=("$1") ;; esac
     shift
   done
   ${as_user-} ./recorder "${command[@]}" --config cameras.toml --dataset.root=errors >refused.txt 2>&1 || code=$?

@@ -8,7 +8,7 @@ scenario_init() {
   cp calibration/follower.json lerobot/robots/so_follower/
   cp calibration/leader.json lerobot/teleoperators/so_leader/
   until_true "both arms are found" both_arms
-  ./recorder check --config lab.toml
+  patiently ./recorder check --config lab.toml
   local config=lab.toml
   record init --dataset.num_episodes=1 --dataset.episode_time_s=2 --dataset.reset_time_s=0 --dataset.encoder.codec=copy
   finish

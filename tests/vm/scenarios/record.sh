@@ -2,9 +2,9 @@
 scenario_record() {
   need_servos
   say "check"
-  ./recorder check --config record.toml
+  patiently ./recorder check --config record.toml
   say "recording with codec = copy"
-  ./recorder --config record.toml
+  patiently ./recorder --config record.toml
   say "recording with codec = h264"
-  ./recorder --config record.toml --dataset.root=h264 --dataset.num_episodes=1 --dataset.encoder.codec=h264
+  patiently ./recorder --config record.toml --dataset.root=h264 --dataset.num_episodes=1 --dataset.encoder.codec=h264
 }

@@ -5,8 +5,8 @@ from rows import check_intact, check_stamped
 
 # What fakeusb was told of each kind.
 DAMAGED = 3
-# Hundredths of the nominal rate, by episode, and what rows have to make of it.
-DRIFT = {0: (0.97, "repeated"), 1: (1.03, "superseded")}
+# The share of the nominal rate, by data set, and what rows have to make of it.
+DRIFT = {"drift97": (0.97, "repeated"), "drift103": (1.03, "superseded")}
 NOMINAL = {"front": 15, "wrist": 10}
 
 
@@ -37,8 +37,8 @@ def damage(faults, truth):
 
 def drift(faults, truth):
     """Rows repeat or leave out exactly what the stamps say (check_stamped); and there is something to repeat or leave out."""
-    for episode in episodes(faults, truth.box / "drift", 2):
-        share, consequence = DRIFT[episode.index]
+    for name, (share, consequence) in DRIFT.items():
+        (episode,) = episodes(faults, truth.box / name, 1)
         for camera, hertz in NOMINAL.items():
             where = f"{episode.name} {camera}"
             numbers = check_stamped(faults, truth, episode, camera)

@@ -14,6 +14,8 @@ FPS = 30  # rows a second
 CAMERA_DEPTH = 3
 # A frame that a slow machine brings later than this after a tick serves the next one.
 PATIENCE_NS = 150_000_000
+# One row in so many may show its frame late on such a machine, whatever the frame's time of arrival.
+MOST_BEHIND = 10
 # Why a frame that was there in time is not shown at all.
 TOO_SLOW = "no_credit_frames", "no_credit_bytes", "late"
 # Frames at the ends of an episode of which it is not known whether the account has them.
@@ -123,9 +125,10 @@ def check_newest(faults, where, episode, camera, frames):
             left_out.setdefault(better, (row, tick - better))
         again = row > 0 and at == captured[row - 1]
         faults.expect(repeated[row] == again, where, "row", row, "repeated is", repeated[row])
-    # A machine that is too slow for the frames drops some, and says so.
+    # A machine that is too slow for the frames drops some, and says so; a few serve a later row than they should.
     dropped = episode.told(camera)["dropped"]
-    if len(left_out) > sum(dropped.get(reason, 0) for reason in TOO_SLOW):
+    behind = len(captured) // MOST_BEHIND
+    if len(left_out) - min(len(arrived.keys() & left_out), behind) > sum(dropped.get(reason, 0) for reason in TOO_SLOW):
         for row, gap in left_out.values():
             faults.expect(False, where, "row", row, "leaves out a frame captured", gap, "ns before its tick")
 
@@ -144,7 +147,7 @@ def check_account(faults, where, episode, camera, frames):
     most = newest_at(stamps, episode.rows["tick/mono_ns"][-1]) - first + 1 - written
     least = last - first + 1 - written
     faults.expect(least <= dropped <= most, where, "dropped is", summary["dropped"], "of", least, "to", most)
-    least, most = lost(frames[first : last + 1]), lost(frames[max(0, first - EDGE) : last + 1 + EDGE])
+    least, most = lost(frames[first + 1 : last + 1]), lost(frames[max(0, first - EDGE) : last + 1 + EDGE])
     gaps = summary["sequence_gaps"]
     faults.expect(least <= gaps <= most, where, "sequence_gaps is", gaps, "of", least, "to", most)
 

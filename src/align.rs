@@ -6,8 +6,8 @@
 //!
 //! What degrades: a camera that falls silent costs its rows `patience` each, then holds its last frame, flagged as
 //! repeated. A frame that arrives after its tick's row has left serves a later tick if it is still the newest there,
-//! else it is counted as late. Waiting frames are bounded by their memory credits, waiting ticks by
-//! `MOST_WAITING_TICKS`.
+//! else it is counted as late. Waiting frames are bounded by their memory credits, before the first tick by
+//! `MOST_FRAMES_BEFORE`, waiting ticks by `MOST_WAITING_TICKS`.
 
 use crate::clock::tick_ns;
 use crate::frame::DropReason;
@@ -78,6 +78,10 @@ pub struct Aligner<F> {
     emitted_ns: u64,
 }
 
+/// Frames of a camera that wait for the first tick; older ones are of before the recording. One is not enough: some may have
+/// been captured after the tick, and come here before it.
+const MOST_FRAMES_BEFORE: usize = 3;
+
 /// Ticks that wait for frames at most; beyond them rows leave with the frames there are.
 const MOST_WAITING_TICKS: usize = 256;
 
@@ -106,12 +110,16 @@ impl<F: Clone> Aligner<F> {
     }
 
     fn enter(&mut self, camera: usize, entry: Entry<F>) {
+        let has_begun = self.emitted_ns > 0 || !self.ticks.is_empty();
         let Some(camera) = self.cameras.get_mut(camera) else { return };
         camera.newest_ns = camera.newest_ns.max(entry.captured_ns());
         if std::mem::take(&mut camera.lost) {
             camera.back_ns = entry.captured_ns();
         }
         camera.waiting.push_back(entry);
+        if !has_begun {
+            camera.forget_old();
+        }
     }
 
     /// Rows stop waiting for a camera that is known to be away; its next frame brings it back.
@@ -178,6 +186,14 @@ fn passed_over(late: bool) -> DropReason {
 }
 
 impl<F: Clone> Camera<F> {
+    /// Keeps the newest frames, so that they do not use up their credits while other devices are opened.
+    fn forget_old(&mut self) {
+        let is_frame = |entry: &&Entry<F>| matches!(entry, Entry::Frame { .. });
+        while self.waiting.iter().filter(is_frame).count() > MOST_FRAMES_BEFORE {
+            self.waiting.pop_front();
+        }
+    }
+
     /// The newest frame at or before `due_ns`; before the first one, the earliest there is.
     fn select(&mut self, due_ns: u64) -> Option<Selection<F>> {
         let mut dropped = Vec::new();
@@ -212,6 +228,7 @@ mod tests {
     use super::*;
 
     /// A line of a table: what happens, and the rows that leave.
+    #[derive(Clone)]
     enum Event {
         Frame(usize, u64),
         Drop(usize, u64),
@@ -250,6 +267,16 @@ mod tests {
             1,
             &[Frame(0, 5), Tick(10, 10), Frame(0, 12), Tick(20, 20), Frame(0, 22)],
             &[(10, &[(5, false, 0)]), (20, &[(12, false, 0)])],
+        );
+        check(
+            "frames of before the first tick give way to newer ones, and are no part of the recording",
+            2,
+            &[
+                &(1..100).map(|at| Frame(0, at)).collect::<Vec<_>>()[..],
+                &[Drop(1, 1), Drop(1, 2), Frame(1, 98), Tick(98, 100), Frame(0, 100), Frame(1, 120)],
+            ]
+            .concat(),
+            &[(98, &[(98, false, 1), (98, false, 2)])],
         );
         check(
             "a frame captured exactly at the tick belongs to it",

@@ -7,7 +7,7 @@
 //! What degrades: a camera that falls silent costs its rows `patience` each, then holds its last frame, flagged as
 //! repeated. A frame that arrives after its tick's row has left serves a later tick if it is still the newest there,
 //! else it is counted as late. Waiting frames are bounded by their memory credits, before the first tick by
-//! `MOST_FRAMES_BEFORE`, waiting ticks by `MOST_WAITING_TICKS`.
+//! `MOST_BEFORE`, waiting ticks by `MOST_WAITING_TICKS`.
 
 use crate::clock::tick_ns;
 use crate::frame::DropReason;
@@ -78,9 +78,9 @@ pub struct Aligner<F> {
     emitted_ns: u64,
 }
 
-/// Frames of a camera that wait for the first tick; older ones are of before the recording. One is not enough: some may have
-/// been captured after the tick, and come here before it.
-const MOST_FRAMES_BEFORE: usize = 3;
+/// Frames of a camera that wait for the first tick, with a picture and without; older ones are of before the recording. One
+/// is not enough: some may have been captured after the tick, and come here before it.
+const MOST_BEFORE: usize = 3;
 
 /// Ticks that wait for frames at most; beyond them rows leave with the frames there are.
 const MOST_WAITING_TICKS: usize = 256;
@@ -186,11 +186,15 @@ fn passed_over(late: bool) -> DropReason {
 }
 
 impl<F: Clone> Camera<F> {
-    /// Keeps the newest frames, so that they do not use up their credits while other devices are opened.
+    /// Keeps the newest entries of each kind, so that they do not use up their credits while other devices are opened.
     fn forget_old(&mut self) {
-        let is_frame = |entry: &&Entry<F>| matches!(entry, Entry::Frame { .. });
-        while self.waiting.iter().filter(is_frame).count() > MOST_FRAMES_BEFORE {
-            self.waiting.pop_front();
+        for is_frame in [true, false] {
+            let is_one = |entry: &Entry<F>| matches!(entry, Entry::Frame { .. }) == is_frame;
+            if self.waiting.iter().filter(|entry| is_one(entry)).count() > MOST_BEFORE
+                && let Some(oldest) = self.waiting.iter().position(is_one)
+            {
+                self.waiting.remove(oldest);
+            }
         }
     }
 
@@ -404,7 +408,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Any interleaving: rows come in order, one for each tick, captured = shown + dropped + waiting.
+        /// Any interleaving: rows come in order, one for each tick, captured = shown + dropped + waiting from the first tick on.
         #[test]
         fn nothing_is_lost_or_doubled(events in proptest::collection::vec((0u8..4, 0usize..2, 1u64..40), 1..200)) {
             let mut aligner = Aligner::new(vec![30, 30]);
@@ -416,6 +420,10 @@ mod tests {
                     0 | 1 => { last[camera] = last[camera].max(now) + step; aligner.frame(camera, last[camera], last[camera]); entered += 1; }
                     2 => { last[camera] = last[camera].max(now) + step; aligner.dropped(camera, last[camera], DropReason::Corrupt); entered += 1; }
                     _ => { now += step; aligner.tick(tick, now, now); tick += 1; }
+                }
+                if rows.is_empty() && aligner.waiting_ticks() == 0 {
+                    entered = aligner.cameras.iter().map(|c| c.waiting.len()).sum();
+                    proptest::prop_assert!(entered <= 2 * 2 * MOST_BEFORE);
                 }
                 while let Some(row) = aligner.next_row() {
                     for s in &row.selections {

@@ -79,7 +79,7 @@ fn a_stopped_terminal_holds_up_no_run() {
     terminal.resume();
     terminal.wait_for(&format!("episode {} of 1000", saved()));
     terminal.press("q");
-    assert_eq!(terminal.end("discarded, 0 failed"), Some(0));
+    assert_eq!(terminal.end("in the data set; "), Some(0));
     let checked = dataset_support::check(&lab.root());
     assert!(checked.ends_with(" 0 bad"), "{checked}");
 }

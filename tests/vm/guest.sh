@@ -39,11 +39,11 @@ need_side() { # the camera that encodes itself
 }
 other=
 use_elsewhere() { # CAMERA   another program streams from it
-  v4l2-ctl -d "$(link_of "$1")" --stream-mmap --stream-count=0 >/dev/null 2>&1 &
+  v4l2-ctl -d "$(link_of "$1")" --stream-mmap --stream-count=0 >elsewhere.log 2>&1 &
   other=$!
-  until_true "another program streams from $1" is_busy "$1"
+  # It says so itself: to ask the camera meanwhile could take it away.
+  until_true "another program streams from $1" grep -q '<' elsewhere.log
 }
-is_busy() { ! v4l2-ctl -d "$(link_of "$1")" --set-fmt-video=width=320 >/dev/null 2>&1; }
 stop_elsewhere() {
   kill $other
   wait $other || true

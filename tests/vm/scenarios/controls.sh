@@ -22,7 +22,7 @@ scenario_controls() {
   more front 8
   is_set gain 77 || fail "gain is not set"
   v4l2-ctl -d "$front" --set-ctrl gain=10
-  told camera_control_changed
+  told control_changed
   until_true "gain is set again" is_set gain 77
   more front 8
   usb unplug front

@@ -39,7 +39,7 @@ def controls(faults, truth):
     ((first, behind),) = [(gap["first_row"], gap["first_row"] + gap["rows"]) for gap in episode.told("front")["gaps"]]
     late = [words for at, *words in after if at > episode.column("front", "captured_mono_ns")[behind]]
     faults.expect(not late, episode.name, "rows go on before the camera is set up:", late)
-    told = [event for _, event, _ in events(truth.box / "controls.json") if event["event"] == "camera_control_changed"]
+    told = [event for _, event, _ in events(truth.box / "controls.json") if event["event"] == "control_changed"]
     expected = {"camera": "front", "control": "gain", "set": 77, "found": 10, "set_back": True}
     right = [event for event in told if event | expected == event]
     faults.expect(len(told) == len(right) == 1, episode.name, "tells of changes", told)

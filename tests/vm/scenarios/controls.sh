@@ -33,6 +33,8 @@ scenario_controls() {
   told device_back 'camera front'
   more front 15
   interrupt
+  # Later scenarios plug the camera in again.
+  cp settings.txt controls.set
 }
 
 is_set() { [ "$(v4l2-ctl -d "$(link_of front)" --get-ctrl "$1")" = "$1: $2" ]; }

@@ -21,7 +21,7 @@ def controls(faults, truth):
     (episode,) = episodes(faults, truth.box / "controls", 1)
     check_loss(faults, truth, episode, "front", "unplugged", "linked")
     plugs = [[]]
-    for camera, mono_ns, *words in truth.lines("settings.txt"):
+    for camera, mono_ns, *words in truth.lines("controls.set"):
         if camera == "front":
             plugs.append([]) if words == ["plugged"] else plugs[-1].append((int(mono_ns), *words))
     faults.expect(len(plugs) > 2, "front was plugged in", len(plugs) - 1, "times")

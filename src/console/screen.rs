@@ -1,7 +1,7 @@
 //! The terminal: log lines above, a live block below. Where there is no terminal: log lines only.
 //!
 //! The block is drawn over in place, in one write, between the marks of a synchronised update: nothing flickers. Whoever
-//! logs or draws never waits for the terminal, see [`printer`](super::printer).
+//! logs or draws never waits for the terminal, see `printer`.
 
 use super::printer::{Printer, Say};
 use super::view;

@@ -159,26 +159,27 @@ fn deliver(
             let (camera, width, height) = (name.as_str().into(), mode.width, mode.height);
             return Err(CameraError::FormatLost { camera, width, height });
         }
-        watch.picture(camera, sequence, captured, arrived);
         if captured.mono_ns < warm_ns {
             passed_over += 1;
-            continue;
+        } else {
+            if passed_over > 0 {
+                tracing::debug!("camera {name}: {passed_over} pictures were passed over while it found its exposure");
+                passed_over = 0;
+            }
+            if let Some(last) = last.replace(captured.mono_ns) {
+                interval.record(captured.mono_ns.saturating_sub(last) as f64 / 1e9);
+            }
+            newest.set(captured.utc_ns as f64 / 1e9);
+            if !delivered {
+                delivered = true;
+                announce(arguments, myself, &mode, captured);
+            }
+            if arguments.coordinator.cast(message).is_err() {
+                return Ok(());
+            }
         }
-        if passed_over > 0 {
-            tracing::debug!("camera {name}: {passed_over} pictures were passed over while it found its exposure");
-            passed_over = 0;
-        }
-        if let Some(last) = last.replace(captured.mono_ns) {
-            interval.record(captured.mono_ns.saturating_sub(last) as f64 / 1e9);
-        }
-        newest.set(captured.utc_ns as f64 / 1e9);
-        if !delivered {
-            delivered = true;
-            announce(arguments, myself, &mode, captured);
-        }
-        if arguments.coordinator.cast(message).is_err() {
-            return Ok(());
-        }
+        // Behind the picture: a look at the controls takes transfers on the USB.
+        watch.picture(camera, sequence, captured, arrived);
     }
     Ok(())
 }

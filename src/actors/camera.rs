@@ -15,6 +15,7 @@ use crate::devices::OpenCamera;
 use crate::events::Event;
 use crate::frame::{CameraIndex, DropReason};
 use crate::metrics;
+use crate::scheduling;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use source::Source;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct CameraActor;
 /// A camera without a picture for so long is taken for lost, and opened anew: two seconds after its last picture everybody
 /// knows of it.
 pub const LONGEST_SILENCE: Duration = Duration::from_millis(1900);
+/// A picture that is there goes before encoding those that came earlier, and behind the tick.
+const NICE: i32 = -5;
 /// How often its controls are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the thread looks whether it should stop.
@@ -107,6 +110,7 @@ impl Actor for CameraActor {
 fn capture(arguments: &CameraArguments, myself: &ActorRef<CameraMessage>, stop: &AtomicBool) -> Result<(), Lost> {
     let CameraArguments { index, name, config, clock, .. } = arguments;
     let lost = |error| Lost::new(error, clock.as_ref());
+    scheduling::punctual(NICE);
     let mut camera = (arguments.open)(name, config, clock, Rank(*index as u32)).map_err(lost)?;
     // The loss holds simulated time before the camera lets go of it.
     deliver(arguments, myself, stop, camera.as_mut()).map_err(lost)

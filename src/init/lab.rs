@@ -72,10 +72,10 @@ fn assign(text: &mut String, key: &str, value: &Value) {
     let _ = writeln!(text, "{key} = {value}");
 }
 
-/// Lines of `# ` and words.
+/// Lines of `# ` and words. Words of a device may hold line ends: behind one a comment would be no comment any more.
 fn comment(text: &mut String, words: &str) {
     let mut line = String::from("#");
-    for word in words.split(' ') {
+    for word in words.split(|c: char| c == ' ' || c.is_control()) {
         if line.len() > 1 && line.chars().count() + 1 + word.chars().count() > COLUMNS {
             let _ = writeln!(text, "{line}");
             line = String::from("#");
@@ -109,5 +109,9 @@ mod tests {
         let mut text = String::new();
         comment(&mut text, "short");
         assert_eq!(text, "# short\n");
+        let mut text = String::new();
+        comment(&mut text, "a name\nof two\r\nlines\u{7f}");
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(!text.trim_end().contains(char::is_control), "{text:?}");
     }
 }

@@ -27,15 +27,21 @@ until_true() { # WHAT COMMAND...   waits for the command to succeed, as long as 
 usb() { echo "$*" >/tmp/control; }
 link_of() { echo "/dev/v4l/by-id/usb-fakeusb_USB_Camera_$1-video-index0"; }
 no_link() { ! [ -e "$(link_of "$1")" ]; }
-await_link() { # CAMERA   its node is there; devices.txt gets CAMERA MINOR, when it was plugged in, and when its link came (UTC)
+await_link() { # CAMERA   its node is there; devices.txt gets CAMERA MINOR, when it was plugged in or reset, and when its link came (UTC)
   local link plugged
   link=$(link_of "$1")
   until_true "$1's link" test -e "$link"
-  plugged=$(sed -n "s/^$1 plugged mono_ns=//p" fakeusb.log | tail -1)
+  plugged=$(cat fakeusb.log resets.txt | sed -En "s/^$1 (plugged|reset) mono_ns=//p" | sort -n | tail -1)
   echo "$1 $(stat -L -c %Lr "$link") $plugged $(stat -c %.9Y "$link")" >>devices.txt
 }
 need_side() { # the camera that encodes itself
   [ -e "$(link_of side)" ] || { usb plug side && await_link side; }
+}
+reset_port() { # CAMERA   its USB port is reset: the kernel's driver lets go of it, and takes it up again; resets.txt gets when
+  local at
+  at=$(realpath "/sys/class/video4linux/$(basename "$(readlink "$(link_of "$1")")")/device/..")
+  python3 reset.py "/dev/bus/usb/$(printf '%03d/%03d' "$(<"$at/busnum")" "$(<"$at/devnum")")" "$1" >>resets.txt
+  udevadm settle --timeout=300
 }
 other=
 use_elsewhere() { # CAMERA   another program streams from it
@@ -105,6 +111,7 @@ finish() { # [CODE]
 }
 
 recording= log=
+: >resets.txt
 ./fakeusb -c /tmp/control -p pictures.txt -s settings.txt \
   cam:front,fps=30/15,320x240=front.mjpeg cam:wrist,fps=20/10,320x240=wrist.mjpeg \
   cam:side,off,depth=8,fps=30/15,320x240=front.mjpeg,h264:320x240=side.h264 \

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
 here=$(realpath tests/vm)
 python=${RECORDER_PYTHON:-$(scripts/venv.sh)}
-every=(errors devices init record bus unplug freeze damage drift controls coded vivid camera)
+every=(errors devices init record bus unplug freeze reset damage drift controls coded vivid camera)
 [ $# -gt 0 ] || set -- "${every[@]}"
 for scenario; do
   [ -e "$here/scenarios/$scenario.sh" ] || { echo "run.sh: no scenario $scenario; there are ${every[*]}" >&2; exit 2; }
@@ -33,7 +33,7 @@ print([b["executable"] for b in built if b.get("target", {}).get("name") == "cam
     xargs -I{} cp {} "$box/camera_v4l"
 fi
 cp "${RECORDER_BINARY:-$target/release/recorder}" "$box/recorder"
-cp -r "$here/calibration" "$here/config"/* "$here/guest.sh" "$here/scenarios" "$here/servo_sim.py" "$box/"
+cp -r "$here/calibration" "$here/config"/* "$here/guest.sh" "$here/scenarios" "$here/servo_sim.py" "$here/reset.py" "$box/"
 cc -O2 -Wall -static -o "$box/fakeusb" "$here/fakeusb/fakeusb.c"
 cc -O2 -Wall -shared -fPIC -o "$box/pad.so" "$here/pad.c" -ldl
 clip() { # NAME FILTER

@@ -25,6 +25,7 @@ CHECKS = {
     "bus": recordings.bus,
     "unplug": losses.unplug,
     "freeze": losses.freeze,
+    "reset": losses.reset,
     "damage": pictures.damage,
     "drift": pictures.drift,
     "vivid": raw.vivid,

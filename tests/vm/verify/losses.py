@@ -28,6 +28,13 @@ def freeze(faults, truth):
     faults.expect(silent and numbers, episode.name, "nothing was frozen")
 
 
+def reset(faults, truth):
+    (episode,) = episodes(faults, truth.box / "reset", 1)
+    check_loss(faults, truth, episode, "front", "reset", "linked")
+    numbers = check_stamped(faults, truth, episode, "wrist")
+    faults.expect(numbers and not any(episode.column("wrist", "lost")), episode.name, "lost wrist too")
+
+
 def check_loss(faults, truth, episode, camera, gone, returned):
     """One gap in the middle of the episode: told, flagged, and filled with the last picture before it."""
     where = f"{episode.name} {camera}"
@@ -68,7 +75,7 @@ def check_loss(faults, truth, episode, camera, gone, returned):
     names = [event["event"] for _, event in mine]
     if names != ["device_lost", "device_back"]:
         return faults.expect(False, where, "events are", names)
-    noticed_s = (episode.mono_ns(mine[0][0]) - max(captured[first], gone_ns if gone == "unplugged" else 0)) / 1e9
+    noticed_s = (episode.mono_ns(mine[0][0]) - max(captured[first], gone_ns if gone != "frozen" else 0)) / 1e9
     reopened_s = (captured[behind] - back_ns) / 1e9
     print(f"{where}: rows {first} to {behind} of {len(captured)} without it; noticed after {noticed_s:.2f} s, back {reopened_s:.2f} s after its return")
     faults.expect(noticed_s <= NOTICED_S + SLOW_S, where, "was noticed after", noticed_s, "s")

@@ -9,7 +9,7 @@ Picture = namedtuple("Picture", "sequence mono_ns outcome")
 # A frame that the kernel handed over: its time stamp, the driver's number, whether the driver marks it as damaged, and
 # the picture's number, None where nobody knows it.
 Frame = namedtuple("Frame", "mono_ns sequence error picture", defaults=[None])
-# A camera's node: when it was plugged in, on the monotonic clock, and when its link came, since 1970.
+# A camera's node: when it was plugged in or reset, on the monotonic clock, and when its link came, since 1970.
 Node = namedtuple("Node", "camera minor plugged_ns linked_utc_ns")
 
 SENT = "taken", "error", "truncated"
@@ -53,8 +53,9 @@ class Truth:
         return [b"\xff\xd8" + part for part in self.file(camera).read_bytes().split(b"\xff\xd8")[1:]]
 
     def happened(self, device, what):
-        """When it was `plugged`, `unplugged`, `frozen` or `thawed`, in ns."""
-        words = [line for line in self.lines("fakeusb.log") if line[:2] == [device, what]]
+        """When it was `plugged`, `unplugged`, `frozen`, `thawed` or `reset`, in ns."""
+        lines = self.lines("fakeusb.log") + self.lines("resets.txt")
+        words = [line for line in lines if line[:2] == [device, what]]
         return [int(line[2].removeprefix("mono_ns=")) for line in words]
 
     def sessions(self, camera):

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
 here=$(realpath tests/vm)
 python=${RECORDER_PYTHON:-$(scripts/venv.sh)}
-every=(errors devices init record bus unplug freeze reset damage drift controls coded vivid camera)
+every=(errors devices init record bus unplug freeze reset damage drift slow controls coded vivid camera)
 [ $# -gt 0 ] || set -- "${every[@]}"
 for scenario; do
   [ -e "$here/scenarios/$scenario.sh" ] || { echo "run.sh: no scenario $scenario; there are ${every[*]}" >&2; exit 2; }

@@ -18,6 +18,7 @@ import losses
 import pictures
 import raw
 import recordings
+import slow
 from truth import Truth
 
 CHECKS = {
@@ -28,6 +29,7 @@ CHECKS = {
     "reset": losses.reset,
     "damage": pictures.damage,
     "drift": pictures.drift,
+    "slow": slow.slow,
     "vivid": raw.vivid,
     "controls": controls.controls,
     "coded": coded.coded,

@@ -11,15 +11,20 @@ use v4l::control::{Control, Description, Flags, MenuItem, Type, Value};
 
 impl Access for Device {
     fn read(&mut self, id: u32) -> io::Result<i64> {
-        match self.control(id)?.value {
-            Value::Integer(value) => Ok(value),
-            Value::Boolean(on) => Ok(i64::from(on)),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
+        read(self, id)
     }
 
     fn write(&mut self, id: u32, value: i64) -> io::Result<()> {
         self.set_control(Control { id, value: Value::Integer(value) })
+    }
+}
+
+/// What a control is now.
+pub(super) fn read(device: &Device, id: u32) -> io::Result<i64> {
+    match device.control(id)?.value {
+        Value::Integer(value) => Ok(value),
+        Value::Boolean(on) => Ok(i64::from(on)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 
@@ -78,10 +83,11 @@ pub(super) fn described(device: &mut Device) -> Vec<Described> {
     }
 }
 
-fn of(description: Description) -> Described {
+/// A control in the recorder's words.
+pub(super) fn of(description: Description) -> Described {
     let flags = description.flags;
     let entries = description.items.unwrap_or_default().into_iter().map(|(number, item)| match item {
-        MenuItem::Name(name) => (i64::from(number), name),
+        MenuItem::Name(name) => (i64::from(number), name.split('\0').next().unwrap_or_default().to_string()),
         MenuItem::Value(value) => (i64::from(number), value.to_string()),
     });
     Described {

@@ -1,16 +1,16 @@
 //! What a device says of itself, asked without starting or stopping anything: another program may stream from it meanwhile.
 
+use super::controls::{of, read};
 use super::modes::{Offer, offers};
 use super::opening::Opening;
-use crate::camera::CameraError;
-use crate::camera::controls::normalised;
+use crate::camera::{CameraError, controls};
 use serde::Serialize;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use v4l::Device;
 use v4l::capability::Flags as Capability;
-use v4l::control::{Description, Flags, MenuItem, Type, Value};
+use v4l::control::{Description, Flags, Type};
 
 /// A camera, in its own words.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +69,7 @@ pub fn describe(name: &str, path: &Path) -> Result<Option<Described>, CameraErro
         return Ok(None);
     }
     let offers = catch_unwind(AssertUnwindSafe(|| offers(&device))).unwrap_or_default();
-    let controls = catch_unwind(AssertUnwindSafe(|| controls(&device))).unwrap_or_else(|_| {
+    let controls = catch_unwind(AssertUnwindSafe(|| all_controls(&device))).unwrap_or_else(|_| {
         tracing::warn!(path = %path.display(), "{}", unknown("controls"));
         Vec::new()
     });
@@ -88,15 +88,14 @@ pub fn once(card: &str) -> &str {
     card.split_once(": ").filter(|(device, function)| device == function).map_or(card, |(device, _)| device)
 }
 
-fn controls(device: &Device) -> Vec<Control> {
+fn all_controls(device: &Device) -> Vec<Control> {
     let is_one = |control: &Description| control.typ != Type::CtrlClass && !control.flags.contains(Flags::DISABLED);
     let descriptions = device.query_controls().unwrap_or_default();
     descriptions.into_iter().filter(is_one).map(|description| control(device, description)).collect()
 }
 
 fn control(device: &Device, description: Description) -> Control {
-    let Description { id, typ, name, minimum, maximum, step, default, flags, items } = description;
-    let kind = match typ {
+    let kind = match description.typ {
         Type::Integer | Type::Integer64 => "integer",
         Type::Boolean => "boolean",
         Type::Menu => "menu",
@@ -106,32 +105,13 @@ fn control(device: &Device, description: Description) -> Control {
         Type::String => "string",
         _ => "other",
     };
-    let is_told = matches!(kind, "integer" | "boolean" | "menu") && !flags.contains(Flags::WRITE_ONLY);
-    let value = match is_told.then(|| device.control(id)) {
-        Some(Ok(v4l::Control { value: Value::Integer(value), .. })) => Some(value),
-        Some(Ok(v4l::Control { value: Value::Boolean(value), .. })) => Some(value.into()),
-        _ => None,
-    };
-    let entry = |(index, item): (u32, MenuItem)| Entry {
-        value: index.into(),
-        name: match item {
-            MenuItem::Name(name) => name.split('\0').next().unwrap_or_default().to_string(),
-            MenuItem::Value(value) => value.to_string(),
-        },
-    };
-    Control {
-        name: normalised(&name),
-        label: name,
-        kind,
-        min: minimum,
-        max: maximum,
-        step,
-        default,
-        value,
-        menu: items.unwrap_or_default().into_iter().map(entry).collect(),
-        inactive: flags.contains(Flags::INACTIVE),
-        read_only: flags.contains(Flags::READ_ONLY),
-    }
+    let (label, default) = (description.name.clone(), description.default);
+    let controls::Described { id, name, minimum, maximum, step, read_only, readable, inactive, entries, kind: plain } =
+        of(description);
+    let is_told = readable && plain != controls::Kind::Other;
+    let value = if is_told { read(device, id).ok() } else { None };
+    let menu = entries.into_iter().map(|(value, name)| Entry { value, name }).collect();
+    Control { name, label, kind, min: minimum, max: maximum, step, default, value, menu, inactive, read_only }
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ pub(super) mod tests {
             for (index, node) in ["0", "1"].into_iter().zip(node..) {
                 let entry = self.class().join(format!("video{node}"));
                 fs::create_dir_all(&entry).unwrap();
-                fs::write(entry.join("name"), "USB Camera\n").unwrap();
+                fs::write(entry.join("name"), "USB Camera: USB Camera\n").unwrap();
                 fs::write(entry.join("index"), index).unwrap();
                 symlink(&interface, entry.join("device")).unwrap();
                 fs::write(self.path(&format!("dev/video{node}")), "").unwrap();

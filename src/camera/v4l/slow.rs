@@ -1,5 +1,6 @@
 //! Why a camera may deliver fewer pictures than it said, as far as the device and its bus tell. Pure.
 
+use super::described::once;
 use crate::discover::tree::{Node, Usb};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +44,7 @@ pub fn bus_words(node: &Path, nodes: &[Node]) -> Option<String> {
     let mut others: BTreeMap<&str, &str> = BTreeMap::new();
     for node in nodes {
         let usb = node.usb.as_ref().filter(is_usb_2).filter(|usb| usb.bus == own.bus && usb.port != own.port);
-        others.extend(usb.map(|usb| (usb.port.as_str(), node.name.as_deref().unwrap_or("a camera"))));
+        others.extend(usb.map(|usb| (usb.port.as_str(), node.name.as_deref().map_or("a camera", once))));
     }
     let others: Vec<String> = others.iter().map(|(port, name)| format!("{name} at port {port}")).collect();
     (!others.is_empty()).then(|| {

@@ -31,21 +31,53 @@ pub enum Failure {
     Killed { signal: i32, said: String },
     #[error("exit code {code}{said}")]
     Failed { code: i32, said: String },
+    #[error("it was not started: nobody waits for it any more")]
+    Abandoned,
 }
 
 /// The command that is running now, so that it can be killed from elsewhere.
 #[derive(Debug, Default)]
-pub struct Group(Mutex<Option<Pid>>);
+pub struct Group(Mutex<Running>);
+
+#[derive(Debug, Default)]
+enum Running {
+    #[default]
+    Nothing,
+    /// The leader of the command's process group.
+    Command(Pid),
+    /// Nothing runs, and nothing is to be started.
+    Abandoned,
+}
 
 impl Group {
-    /// Kills the command that is running, with all that it started.
-    pub fn kill(&self) {
-        if let Some(group) = *self.lock() {
+    /// Kills the command that is running, with all that it started; from now on none is started.
+    pub fn abandon(&self) {
+        if let Running::Command(group) = std::mem::replace(&mut *self.lock(), Running::Abandoned) {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
+    /// Starts a command. It is known from its first moment on: whoever abandons it waits until it can be killed.
+    fn start(&self, start: impl FnOnce() -> Result<Child, Failure>) -> Result<Child, Failure> {
+        let mut running = self.lock();
+        if let Running::Abandoned = *running {
+            return Err(Failure::Abandoned);
+        }
+        let child = start()?;
+        *running = Running::Command(Pid::from_child(&child));
+        Ok(child)
+    }
+
+    /// Kills what is left of a command, before it is reaped: afterwards its number may become another one's.
+    fn end(&self, child: &Child) {
+        let mut running = self.lock();
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+        if let Running::Command(_) = *running {
+            *running = Running::Nothing;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,7 +141,8 @@ pub fn run(
     let (mut output, writer) = io::pipe().map_err(unstartable)?;
     rustix::io::ioctl_fionbio(&output, true).map_err(|error| unstartable(error.into()))?;
     child::close_on_exec();
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         // Whoever watches over the recorder is not to hear from others.
@@ -117,19 +150,13 @@ pub fn run(
         .stdin(file_of(input).map_err(unstartable)?)
         .stdout(writer.try_clone().map_err(unstartable)?)
         .stderr(writer)
-        .process_group(0)
-        .spawn()
-        .map_err(unstartable)?;
-    let pid = Pid::from_child(&child);
-    *group.lock() = Some(pid);
+        .process_group(0);
+    let mut child = group.start(|| command.spawn().map_err(unstartable))?;
+    // It holds the writing end of the pipe, whose end is the command's silence.
+    drop(command);
     let mut said = Vec::new();
     let in_time = wait(&child, &mut output, &mut said, Instant::now() + timeout);
-    {
-        // Before the child is reaped: afterwards its number may become another one's.
-        let mut running = group.lock();
-        let _ = kill_process_group(pid, Signal::KILL);
-        *running = None;
-    }
+    group.end(&child);
     if !in_time && !wait(&child, &mut output, &mut said, Instant::now() + LAST_RESPECTS) {
         std::thread::spawn(move || child.wait());
         return Err(Failure::TimedOut(timeout));
@@ -200,6 +227,7 @@ fn hear(output: &mut PipeReader, said: &mut Vec<u8>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, Mode, mkfifoat};
     use std::os::fd::AsRawFd;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -255,24 +283,29 @@ mod tests {
     /// As the video driver's library opens cameras.
     #[test]
     fn no_open_file_of_ours_is_inherited() {
-        use rustix::fs::{Mode, OFlags, open};
+        use rustix::fs::{OFlags, open};
         let device = open("/dev/zero", OFlags::RDONLY, Mode::empty()).unwrap();
         let line = format!("test ! -e /proc/self/fd/{}", device.as_raw_fd());
         assert_eq!(shell(&line, LONG), Ok(()));
     }
 
+    /// From its first moment on: many times, since only chance has the one who kills it find nothing.
     #[test]
-    fn it_can_be_killed_from_elsewhere() {
-        let group = Group::default();
-        let words = Words::One("echo; sleep 1000".into());
-        let failure = std::thread::scope(|scope| {
-            let run = scope.spawn(|| run(&words, &[], b"", LONG, &group));
-            while group.lock().is_none() {
-                std::thread::yield_now();
-            }
-            group.kill();
-            run.join().unwrap()
-        });
-        assert!(matches!(failure, Err(Failure::Killed { signal: 9, .. })), "{failure:?}");
+    fn it_can_be_abandoned_from_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = dir.path().join("begun");
+        mkfifoat(CWD, &begun, Mode::RUSR | Mode::WUSR).unwrap();
+        let words = Words::One(format!("echo > {}; sleep 1000", begun.display()));
+        for round in 0..100 {
+            let group = Group::default();
+            let failure = std::thread::scope(|scope| {
+                let run = scope.spawn(|| run(&words, &[], b"", LONG, &group));
+                std::fs::read(&begun).unwrap();
+                group.abandon();
+                run.join().unwrap()
+            });
+            assert!(matches!(failure, Err(Failure::Killed { signal: 9, .. })), "round {round}: {failure:?}");
+            assert_eq!(run(&words, &[], b"", LONG, &group), Err(Failure::Abandoned));
+        }
     }
 }

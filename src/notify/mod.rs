@@ -142,10 +142,10 @@ impl Teller {
         self.tasks.clear();
     }
 
-    /// Tells nothing more; a command that runs is killed.
+    /// Tells nothing more; a command that runs is killed, and none is started.
     pub fn abandon(&mut self) {
         self.tasks.drain(..).for_each(|task| task.abort());
-        self.group.iter().for_each(|group| group.kill());
+        self.group.iter().for_each(|group| group.abandon());
     }
 }
 

@@ -6,7 +6,7 @@ use recorder::actors::recorder::RunError;
 use recorder::arm::let_go;
 use recorder::bench;
 use recorder::bench::job::{Arguments, Job};
-use recorder::bench::measure::BenchError;
+use recorder::bench::measure::{BenchError, Stop};
 use recorder::calibrate::{self, CalibrateError};
 use recorder::child;
 use recorder::cli::{self, Cli, Command, Recover, split_overrides};
@@ -46,7 +46,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// The terminal is drawn this often, and a line is logged this often where there is none.
 const DRAW: Duration = Duration::from_millis(200);
@@ -396,20 +396,31 @@ fn bench(cli: &Cli, options: &Arguments, overrides: &[config::Override]) -> anyh
             tokio::spawn(http::upkeep(handle));
         }
         let mut interrupts = interrupts()?;
-        tokio::select! {
-            report = bench::run(&job, folder.path()) => {
-                let report = report.map_err(|error| match error {
-                    BenchError::NoSpace(error) => anyhow::Error::from(error),
-                    BenchError::Dataset(error) => error.into(),
-                    BenchError::Codec(error) => error.into(),
-                    BenchError::Run(error) => error.into(),
-                })?;
-                let json = || format!("{:#}\n", serde_json::json!(report));
-                print(&if options.json { json() } else { bench::render::text(&report) })?;
-                Ok(u8::from(!report.ok))
+        let (stop, stopped) = watch::channel(false);
+        let mut report = std::pin::pin!(bench::run(&job, folder.path(), Stop(stopped)));
+        let mut interrupted = 0;
+        let report = loop {
+            tokio::select! {
+                report = &mut report => break report,
+                Some(Interrupt(code)) = interrupts.recv() => {
+                    if stop.send_replace(true) {
+                        return Ok(code);
+                    }
+                    tracing::info!("stopping: nothing is measured any more; once more to stop at once");
+                    interrupted = code;
+                }
             }
-            Some(Interrupt(code)) = interrupts.recv() => Ok(code),
-        }
+        };
+        let report = report.map_err(|error| match error {
+            BenchError::NoSpace(error) => anyhow::Error::from(error),
+            BenchError::Dataset(error) => error.into(),
+            BenchError::Codec(error) => error.into(),
+            BenchError::Run(error) => error.into(),
+        })?;
+        let Some(report) = report else { return Ok(interrupted) };
+        let json = || format!("{:#}\n", serde_json::json!(report));
+        print(&if options.json { json() } else { bench::render::text(&report) })?;
+        Ok(u8::from(!report.ok))
     });
     runtime.shutdown_background();
     result

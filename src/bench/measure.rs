@@ -11,6 +11,7 @@ use crate::codec::{CodecError, SampleFormat};
 use crate::config::Config;
 use crate::dataset::{DatasetError, EpisodeSummary};
 use crate::disk_space::NoSpace;
+use crate::episode::Key;
 use crate::frame::Frame;
 use crate::metrics;
 use crate::run::{self, Gpu, Parts};
@@ -19,6 +20,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// A saturated encoder is given this much more work than there is time for.
 const OVERLOAD: f64 = 1.1;
@@ -34,6 +36,19 @@ pub enum BenchError {
     Codec(#[from] CodecError),
     #[error(transparent)]
     Run(#[from] RunError),
+}
+
+/// Whether the operator wants no more figures.
+#[derive(Clone, Debug)]
+pub struct Stop(pub watch::Receiver<bool>);
+
+impl Stop {
+    /// Waits until that is so; for ever where nobody can want it.
+    async fn wanted(&mut self) {
+        if self.0.wait_for(|wanted| *wanted).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// One frame on its way.
@@ -84,9 +99,14 @@ impl Start {
     }
 }
 
-/// Records what `config` says, into its own new data set. A device that cannot be used is an error; what goes wrong later
-/// is told in the outcome.
-pub async fn measure(config: &Arc<Config>, gpu: Option<Gpu>, encoding: Encoding) -> Result<Outcome, BenchError> {
+/// Records what `config` says, into its own new data set; nothing if it is stopped, and then nobody writes there any more.
+/// A device that cannot be used is an error; what goes wrong later is told in the outcome.
+pub async fn measure(
+    config: &Arc<Config>,
+    gpu: Option<Gpu>,
+    encoding: Encoding,
+    stop: &mut Stop,
+) -> Result<Option<Outcome>, BenchError> {
     let device = if gpu.is_some() { Device::Gpu } else { Device::Cpu };
     run::require_disk(config)?;
     check::encoder(config, device)?;
@@ -107,17 +127,28 @@ pub async fn measure(config: &Arc<Config>, gpu: Option<Gpu>, encoding: Encoding)
         }),
     };
     let running = run::start(config, dataset, parts).await?;
+    let controls = running.controls();
     let mut ended = pin!(running.wait());
     let mut changes = status.subscribe();
     let mut start = Start::now();
-    let outcome = tokio::select! {
-        outcome = &mut ended => outcome,
-        // What it takes to open the devices is not measured.
-        _ = async { changes.wait_for(|s| s.phase != Phase::Starting).await.is_ok() } => {
-            start = Start::now();
-            ended.await
+    let (mut starting, mut stopped) = (true, false);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut ended => break outcome,
+            // What it takes to open the devices is not measured.
+            _ = async { changes.wait_for(|s| s.phase != Phase::Starting).await.is_ok() }, if starting => {
+                start = Start::now();
+                starting = false;
+            }
+            () = stop.wanted(), if !stopped => {
+                stopped = true;
+                controls.key(Key::StopDiscarding);
+            }
         }
     };
+    if stopped {
+        return Ok(None);
+    }
     let end = Start::now();
     let failure = match outcome {
         Ok(()) => None,
@@ -125,7 +156,7 @@ pub async fn measure(config: &Arc<Config>, gpu: Option<Gpu>, encoding: Encoding)
         Err(error) => Some(error.to_string()),
     };
     let since = |end: Option<Duration>, start: Option<Duration>| Some(end?.saturating_sub(start?));
-    Ok(Outcome {
+    Ok(Some(Outcome {
         steps: timed.try_iter().collect(),
         episodes: episodes.try_iter().collect(),
         write: since(end.write, start.write),
@@ -134,7 +165,7 @@ pub async fn measure(config: &Arc<Config>, gpu: Option<Gpu>, encoding: Encoding)
         others: since(end.others, start.others),
         peak_kib: machine::peak_kib(),
         failure,
-    })
+    }))
 }
 
 /// Encoding threads of a run: on the CPU the streams of several cameras share one, on the GPU each has its own.

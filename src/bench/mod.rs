@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::config::schema::CameraKind;
 use crate::run::{self, Gpu};
 use job::Job;
-use measure::BenchError;
+use measure::{BenchError, Stop};
 use plan::Encoding;
 use report::{CameraSetUp, Report, Run, SetUp, Setting};
 use std::path::{Path, PathBuf};
@@ -26,8 +26,9 @@ use std::{fs, io};
 /// Cores that other programs may use before that is said.
 pub const BUSY: f64 = 0.05;
 
-/// Measures one run after the other, with data sets below `folder`.
-pub async fn run(job: &Job, folder: &Path) -> Result<Report, BenchError> {
+/// Measures one run after the other, with data sets below `folder`; nothing if it is stopped, which throws away what is
+/// being recorded.
+pub async fn run(job: &Job, folder: &Path, mut stop: Stop) -> Result<Option<Report>, BenchError> {
     let encodings = if job.every_encoding { Encoding::ALL.to_vec() } else { vec![Encoding::of(&job.config)] };
     let mut runs = Vec::new();
     for device in &job.devices.devices {
@@ -40,12 +41,14 @@ pub async fn run(job: &Job, folder: &Path) -> Result<Report, BenchError> {
             let gpu = (*device == Device::Gpu).then(|| Gpu { works: true, prober: job.prober.clone() });
             let fake = crate::encoders::fake(setting.fake);
             tracing::info!("measuring: {}, {}{fake}", encoding.name(), setting.encoder);
-            let outcome = measure::measure(&Arc::new(config), gpu, *encoding).await?;
-            runs.push(Run::new(setting, outcome));
+            match measure::measure(&Arc::new(config), gpu, *encoding, &mut stop).await? {
+                Some(outcome) => runs.push(Run::new(setting, outcome)),
+                None => return Ok(None),
+            }
         }
     }
     let refusals = (job.devices.no_cpu.clone(), job.devices.no_gpu.clone());
-    Ok(Report::new(set_up(job, folder), runs, refusals))
+    Ok(Some(Report::new(set_up(job, folder), runs, refusals)))
 }
 
 fn setting(config: &Config, device: Device, encoding: Encoding, fake: bool) -> Setting {

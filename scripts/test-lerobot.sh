@@ -24,6 +24,7 @@ clip() { # NAME SIZE
 }
 clip front 640x480
 clip wrist 320x240
+ffmpeg -v error -i "$work/front.mjpeg" -pix_fmt yuv420p -c:v libx264 -g 15 -bf 0 -f h264 "$work/front.h264"
 
 record() { # CONFIG NAME [OVERRIDE...]
   local config=$1 name=$2
@@ -37,6 +38,18 @@ record examples/demo.toml demo --metrics.listen=
 record tests/py/file.toml file "${files[@]}"
 record tests/py/file.toml file "${files[@]}" --dataset.resume=true --dataset.num_episodes=1   # adds to it
 record tests/py/file.toml copy "${files[@]}" --dataset.encoder.codec=copy
+
+# A camera that encodes itself: stored as it came, and partly encoded anew, where rows repeat or leave out a picture.
+coded=("${files[@]}" --robot.cameras.front.fourcc=H264 --robot.cameras.front.index_or_path="$work/front.h264")
+record tests/py/file.toml coded "${coded[@]}"
+record tests/py/file.toml coded-slow "${coded[@]}" --robot.cameras.front.fps=20
+record tests/py/file.toml coded-copy "${coded[@]}" --robot.cameras.front.fps=50 --dataset.encoder.codec=copy
+for name in coded coded-slow coded-copy; do
+  grep -q '"as_encoded": [1-9]' "$work/$name"/recorder/episodes/*/*.json || {
+    echo "test-lerobot: $name stores nothing as it came" >&2
+    exit 1
+  }
+done
 
 # At full speed every picture of the clips is in exactly one row.
 if grep -rhE '"repeated": [1-9]' "$work"/{file,copy}/recorder/episodes; then
@@ -112,7 +125,7 @@ failed=0
 hold() { # COMMAND...
   if "$env/bin/python" "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 }
-for name in demo file copy death hevc av1 {death,hevc,av1,copy}-to-h264 copy-to-copy; do
+for name in demo file copy coded coded-slow coded-copy death hevc av1 {death,hevc,av1,copy}-to-h264 copy-to-copy; do
   hold tests/py/check_lerobot.py "$work/$name"
 done
 for root in "$work"/killed-* "$work"/crashes/*; do

@@ -37,8 +37,10 @@ class Report:
 
 
 def check_rows(report, dataset, info, cameras, backend):
-    """Every row: its numbers, its task in words, and a picture of each camera. Returns the number of rows read."""
+    """Every row: its numbers, its task in words, and a picture of each camera. Returns the number of rows
+    read, and the brightness of each picture of each camera, in small."""
     frames_of_episode = {}
+    seen = {camera: {} for camera in cameras}
     for i in range(len(dataset)):
         try:
             row = dataset[i]
@@ -58,10 +60,27 @@ def check_rows(report, dataset, info, cameras, backend):
             picture = row[camera].numpy()
             if picture.shape != (3, height, width) or not np.isfinite(picture).all() or picture.std() < 1e-3:
                 report.fault(backend, "row", i, camera, "picture", picture.shape, "deviation", float(picture.std()))
+            seen[camera][episode, frame] = (picture.mean(axis=0)[::2, ::2] * 255).astype(np.int16)
     for episode, frames in frames_of_episode.items():
         if frames != list(range(len(frames))):
             report.fault(backend, "episode", episode, "has frame_index other than 0, 1, 2 ...")
-    return sum(map(len, frames_of_episode.values()))
+    return sum(map(len, frames_of_episode.values())), seen
+
+
+def check_alike(report, seen):
+    """The back ends show the same picture in each row: what one shows is not much nearer to the other's neighbours. Both
+    round differently."""
+
+    def difference(one, other):
+        return float(np.abs(one - other).mean())
+
+    first, second = seen.values()
+    for camera, pictures in first.items():
+        for (episode, frame), picture in pictures.items():
+            others = {n: second[camera].get((episode, frame + n)) for n in (-1, 0, 1)}
+            far = {n: difference(picture, other) for n, other in others.items() if other is not None}
+            if nearer := [n for n in far if far[n] < far.get(0, math.inf) / 2]:
+                report.fault("episode", episode, "frame", frame, camera, f"{list(seen)} differ: nearer to", nearer, far)
 
 
 def count_packets(path):
@@ -110,14 +129,16 @@ def main():
     report = Report()
     info = json.loads((root / "meta/info.json").read_text())
     cameras = [name for name, feature in info["features"].items() if feature["dtype"] == "video"]
-    frames = 0
+    frames, seen = 0, {}
     for backend in ("torchcodec", "pyav"):
         dataset = LeRobotDataset("local/check", root=root, video_backend=backend)
         if len(dataset) != info["total_frames"]:
             report.fault(backend, "has", len(dataset), "rows, info.json says", info["total_frames"])
         if dataset.num_episodes != info["total_episodes"]:
             report.fault(backend, "has", dataset.num_episodes, "episodes, info.json says", info["total_episodes"])
-        frames += check_rows(report, dataset, info, cameras, backend)
+        rows, seen[backend] = check_rows(report, dataset, info, cameras, backend)
+        frames += rows
+    check_alike(report, seen)
     for name in info["features"]:
         if lacking := STATISTICS - set((dataset.meta.stats or {}).get(name, ())):
             report.fault("stats.json lacks", name, sorted(lacking))
